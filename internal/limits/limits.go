@@ -1,0 +1,106 @@
+// Package limits holds every bound on the size and the count of what the
+// project reads. A parser checks the bound that stands here before it
+// allocates, so that hostile input costs no more than its own length.
+//
+// All sizes are bytes unless the comment says otherwise, and every bound is
+// inclusive: a value equal to the constant is accepted, one more is refused.
+package limits
+
+// The capsule and the JSON it is made of.
+const (
+	// CapsuleFile is the largest capsule file, and the largest JSON text of
+	// any kind that is parsed: 64 MiB.
+	CapsuleFile = 64 << 20
+
+	// CapsuleDepth is how deep arrays and objects may be nested in a capsule,
+	// an event, a runtime object or a policy. The outermost object is depth 1.
+	CapsuleDepth = 64
+
+	// BundleDepth is how deep arrays and objects may be nested in a NexArt
+	// bundle that somebody else made. Their own reference data goes to 503.
+	BundleDepth = 1000
+
+	// JSONNumber is the longest number literal in JSON text, in characters.
+	// The longest exact decimal of a double has 767 significant digits.
+	JSONNumber = 1100
+
+	// EmbeddedContent is the largest input or output, before any encoding,
+	// that a record carries in itself: 16 MiB.
+	EmbeddedContent = 16 << 20
+
+	// RecordText is the longest single text member of a record's snapshot
+	// other than prompt, input and output: identifiers, names, times.
+	RecordText = 4096
+
+	// Inclusion is the longest Merkle inclusion path, in 32-byte nodes.
+	Inclusion = 64
+
+	// BatchRecords is the largest number of records in one batch, and so of
+	// leaves in a tree that is built here.
+	BatchRecords = 1 << 20
+)
+
+// The statement and the evidence that quotes it.
+const (
+	// Statement is the largest binding statement.
+	Statement = 4096
+
+	// NonceMin and NonceMax bound the length of a relying party's nonce.
+	NonceMin = 8
+	NonceMax = 64
+
+	// EvidenceSlots is the largest number of evidence slots in a manifest,
+	// and of evidence items in a capsule. The smallest is 1.
+	EvidenceSlots = 8
+
+	// EvidencePart is the largest part of an evidence item: a quote, a
+	// report, a signature, a blob of runtime data. 1 MiB.
+	EvidencePart = 1 << 20
+
+	// EvidenceParts is the largest number of parts in an evidence item.
+	EvidenceParts = 64
+
+	// Certificates is the largest number of certificates in one chain or one
+	// evidence item.
+	Certificates = 16
+
+	// Certificate is the largest DER certificate: 64 KiB.
+	Certificate = 64 << 10
+
+	// CollateralItems is the largest number of collateral items in a capsule.
+	CollateralItems = 256
+
+	// CollateralItem is the largest collateral item, a revocation list for
+	// the most part: 4 MiB.
+	CollateralItem = 4 << 20
+
+	// Tokens is the largest number of time stamp tokens in a capsule.
+	Tokens = 64
+
+	// Token is the largest time stamp token: 64 KiB.
+	Token = 64 << 10
+)
+
+// The event log.
+const (
+	// Log is the largest event log in its carried form: 16 MiB.
+	Log = 16 << 20
+
+	// LogEvents is the largest number of events in a log.
+	LogEvents = 65536
+
+	// EventData is the largest data of one event: 64 KiB.
+	EventData = 64 << 10
+)
+
+// What the relying party brings.
+const (
+	// PolicyFile is the largest policy file: 4 MiB.
+	PolicyFile = 4 << 20
+
+	// RootsFiles is the largest number of files in a roots folder.
+	RootsFiles = 1000
+
+	// RootsFile is the largest file in a roots folder: 1 MiB.
+	RootsFile = 1 << 20
+)
