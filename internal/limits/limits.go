@@ -28,6 +28,11 @@ const (
 	// that a record carries in itself: 16 MiB.
 	EmbeddedContent = 16 << 20
 
+	// EmbeddedObject is the largest canonical JSON object that stands as input
+	// or output in a record: embedded content in base64, and what describes
+	// it. 24 MiB.
+	EmbeddedObject = 24 << 20
+
 	// RecordText is the longest single text member of a record's snapshot
 	// other than prompt, input and output: identifiers, names, times.
 	RecordText = 4096

@@ -1,0 +1,12 @@
+// Package testdata makes the vectors and the recorded vendor data of this
+// folder available to the tests of every package. It holds no logic: one
+// read-only file system per kind of data, with the paths as they are here.
+package testdata
+
+import "embed"
+
+// Vectors holds vectors/: inputs with one expected outcome each. What they are
+// and where they come from stands in the README.md of every subfolder.
+//
+//go:embed vectors
+var Vectors embed.FS
