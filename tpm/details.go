@@ -1,0 +1,69 @@
+package tpm
+
+import (
+	"encoding/hex"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/sworn-run/sworn/attest"
+)
+
+// details returns the decoded fields under the names of the TPM 2.0 Library
+// Specification, Part 2, in the order of the parts.
+func (e *evidence) details() []attest.Detail {
+	q, p := e.quote, e.public
+	d := []attest.Detail{
+		{Name: "type", Value: "TPM_ST_ATTEST_QUOTE"},
+		{Name: "qualifiedSigner", Value: hex.EncodeToString(q.qualifiedSigner)},
+		{Name: "extraData", Value: orNone(q.extraData)},
+		{Name: "clockInfo.clock", Value: strconv.FormatUint(q.clock, 10) + " ms"},
+		{Name: "clockInfo.resetCount", Value: strconv.FormatUint(uint64(q.resetCount), 10)},
+		{Name: "clockInfo.restartCount", Value: strconv.FormatUint(uint64(q.restartCount), 10)},
+		{Name: "clockInfo.safe", Value: strconv.FormatBool(q.safe)},
+		{Name: "firmwareVersion", Value: fmt.Sprintf("0x%016x", q.firmware)},
+		{Name: "pcrSelect", Value: q.selectionText()},
+		{Name: "pcrDigest", Value: hex.EncodeToString(q.digest)},
+		{Name: "sigAlg", Value: fmt.Sprintf("%v with %v", e.signature.alg, e.signature.hash)},
+		{Name: "AK type", Value: p.typeText()},
+		{Name: "AK nameAlg", Value: p.nameAlg.String()},
+		{Name: "AK objectAttributes", Value: p.attributes.String()},
+		{Name: "AK authPolicy", Value: orNone(p.authPolicy)},
+		{Name: "AK Name", Value: hex.EncodeToString(p.name())},
+	}
+	parent := "TPM_RH_ENDORSEMENT"
+	if e.parent != nil {
+		parent += ", storage key " + hex.EncodeToString(e.parent)
+	}
+	return append(d, attest.Detail{Name: "AK parent", Value: parent})
+}
+
+// orNone returns b in hex, or "none".
+func orNone(b []byte) string {
+	if len(b) == 0 {
+		return "none"
+	}
+	return hex.EncodeToString(b)
+}
+
+// selectionText returns the selection as tpm2-tools write it, such as
+// "sha256:0,7,13".
+func (q *quote) selectionText() string {
+	banks := make([]string, len(q.selection))
+	for i := range q.selection {
+		var indices []string
+		for _, n := range q.selection[i].indices() {
+			indices = append(indices, strconv.FormatUint(uint64(n), 10))
+		}
+		banks[i] = q.selection[i].bank.String() + ":" + strings.Join(indices, ",")
+	}
+	return strings.Join(banks, "+")
+}
+
+// typeText returns the key's type and size, such as "ECC P-256".
+func (p *public) typeText() string {
+	if p.typ == algRSA {
+		return fmt.Sprintf("RSA %d", p.bits)
+	}
+	return fmt.Sprintf("ECC P-%d", coordinateSize(p.curve)*8)
+}
