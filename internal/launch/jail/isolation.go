@@ -96,7 +96,7 @@ type Isolation struct {
 	// (vsock among them), new user namespaces, mounts, keyrings, io_uring, bpf,
 	// perf events, userfaultfd and system calls of a foreign ABI.
 	Seccomp State `json:"seccomp"`
-	// Keyring: the job has a session keyring of a new, empty session keyring.
+	// Keyring: the job has a new, empty session keyring.
 	Keyring State `json:"keyring"`
 	// NoCore: RLIMIT_CORE is 0.
 	NoCore State `json:"no_core"`
@@ -123,4 +123,47 @@ type Isolation struct {
 	// KillOnEnd: everything the job started is killed at its end by its PID
 	// namespace; "no" in an open run, where init kills what it finds.
 	KillOnEnd State `json:"kill_on_end"`
+}
+
+// Missing returns the facts that strict isolation demands and that do not hold.
+// Demanded are all of the closed root, except that a user namespace, /proc and
+// the sealed program are matters of the way taken, and that of NoSwap and
+// Locked, which serve the same end, one is enough: it is reported as "noswap".
+// The launcher's own memory lock is not a fact of the job: see Harden.
+func (i *Isolation) Missing() []Fact {
+	memory := i.NoSwap
+	if i.Locked == Yes {
+		memory = Yes
+	}
+	network := No
+	if i.Network == "none" {
+		network = Yes
+	}
+	var missing []Fact
+	for _, f := range []Fact{
+		{"closed_root", i.ClosedRoot},
+		{"read_only_root", i.ReadOnlyRoot},
+		{"mount_ns", i.MountNS},
+		{"pid_ns", i.PIDNS},
+		{"ipc_ns", i.IPCNS},
+		{"uts_ns", i.UTSNS},
+		{"net_ns", i.NetNS},
+		{"network", network},
+		{"own_uid", i.OwnUID},
+		{"groups_dropped", i.GroupsDropped},
+		{"no_new_privs", i.NoNewPrivs},
+		{"caps_dropped", i.CapsDropped},
+		{"seccomp", i.Seccomp},
+		{"keyring", i.Keyring},
+		{"no_core", i.NoCore},
+		{"init_non_dumpable", i.InitNonDumpable},
+		{"launcher_non_dumpable", i.LauncherNonDumpable},
+		{"noswap", memory},
+		{"kill_on_end", i.KillOnEnd},
+	} {
+		if f.State != Yes {
+			missing = append(missing, f)
+		}
+	}
+	return missing
 }
