@@ -79,7 +79,7 @@ type Options struct {
 	// included. Empty means "/".
 	Root string
 	// HWCaps are the glibc-hwcaps subfolders that the processor supports, best
-	// first ("x86-64-v3", "x86-64-v2"): see HostHWCaps.
+	// first ("x86-64-v3", "x86-64-v2"): see HWCaps.
 	HWCaps []string
 	// LibraryPath is the LD_LIBRARY_PATH that the job is given anyway.
 	LibraryPath []string
