@@ -1,0 +1,333 @@
+//go:build linux
+
+package jail
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Descriptors of init and shim, beside their own 0, 1 and 2.
+const (
+	initControl = 3 // socket to the launcher
+	initStdin   = 4 // the job's three
+	initStdout  = 5
+	initStderr  = 6
+	initOutput  = 7 // pipe for the output file
+	initLast    = initOutput
+)
+
+// progressInterval is the time between two progress events.
+const progressInterval = 100 * time.Millisecond
+
+// kindError is an error with the kind of failure that the launcher is told.
+type kindError struct {
+	kind string
+	err  error
+}
+
+// Error implements error.
+func (e *kindError) Error() string { return e.err.Error() }
+
+// Unwrap gives the cause.
+func (e *kindError) Unwrap() error { return e.err }
+
+// as gives an error a kind of failure. A nil error stays nil.
+func as(kind string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &kindError{kind, err}
+}
+
+// initProcess is the trusted process between launcher and job: PID 1 of the
+// job's PID namespace.
+type initProcess struct {
+	cfg  config
+	ctl  *conn
+	root *root
+	iso  Isolation
+	// stage is the process that becomes the job.
+	stage    int
+	stageCtl *os.File
+	sources  []source
+}
+
+// initMain runs init. A failure before the job's execution is reported to the
+// launcher and returned.
+func initMain() error {
+	p := &initProcess{ctl: &conn{rw: os.NewFile(initControl, "control")}}
+	if err := p.prepare(); err != nil {
+		kind := failLaunch
+		if k := (*kindError)(nil); errors.As(err, &k) {
+			kind = k.kind
+		}
+		f := &failure{Kind: kind, Text: err.Error(), Errno: Refused(err).Errno()}
+		return errors.Join(err, p.ctl.send(event{Failure: f}))
+	}
+	return p.supervise()
+}
+
+// prepare does everything up to the execution of the job.
+func (p *initProcess) prepare() error {
+	p.iso = Isolation{
+		InitNonDumpable: nonDumpable(), Mode: "open", Network: "host", Devices: []string{"host"}, DevicesBy: "host",
+		ClosedRoot: No, ReadOnlyRoot: No, MountNS: No, PIDNS: No, IPCNS: No, UTSNS: No, NetNS: No, UserNS: No,
+		NoSwap: No, Locked: No, Proc: Yes, SealedProgram: No, KillOnEnd: No,
+	}
+	if err := unix.CloseRange(initControl, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return fmt.Errorf("marking descriptors: %w", err)
+	}
+	// Best effort: init holds buffers of the sources for as long as it copies.
+	_ = unix.Mlockall(unix.MCL_CURRENT | unix.MCL_FUTURE | unix.MCL_ONFAULT)
+	if err := p.ctl.receive(&p.cfg); err != nil {
+		return err
+	}
+	unix.Umask(0)
+	var digests []fileDigest
+	var err error
+	if p.cfg.Open {
+		digests, err = p.prepareOpen()
+	} else {
+		digests, err = p.prepareClosed()
+	}
+	if err != nil {
+		return err
+	}
+	return p.ctl.send(event{Ready: &ready{Digests: digests, Isolation: p.iso}})
+}
+
+// prepareClosed builds and enters the closed root.
+func (p *initProcess) prepareClosed() ([]fileDigest, error) {
+	if err := p.checkNamespaces(); err != nil {
+		return nil, as(failIsolation, err)
+	}
+	var total uint64
+	var err error
+	if p.sources, total, err = planSources(&p.cfg); err != nil {
+		return nil, as(failSource, err)
+	}
+	if p.cfg.Tmpfs != 0 && total > p.cfg.Tmpfs {
+		return nil, as(failSpec, fmt.Errorf("the files have %d bytes, at most %d are allowed", total, p.cfg.Tmpfs))
+	}
+	if p.root, p.iso.NoSwap, err = newRoot(p.sources, total); err != nil {
+		return nil, as(failIsolation, err)
+	}
+	if err := p.startStage(nil); err != nil {
+		return nil, err
+	}
+	if err := p.root.mkdirs(p.sources, p.cfg.Proc); err != nil {
+		return nil, err
+	}
+	digests, err := p.measured(total, p.root.create)
+	if err != nil {
+		return nil, err
+	}
+	if p.iso.NoSwap != Yes {
+		p.iso.Locked = stateOf(p.root.lock(p.sources))
+	}
+	if err := p.finishRoot(); err != nil {
+		return nil, err
+	}
+	if p.cfg.Command.Dir == "" {
+		p.cfg.Command.Dir = ScratchDir
+	}
+	return digests, p.dropStage()
+}
+
+// checkNamespaces makes sure that the process is where it should be, and that
+// no mount of it reaches the machine.
+func (p *initProcess) checkNamespaces() error {
+	if os.Getpid() != 1 {
+		return fmt.Errorf("init has process id %d: %w", os.Getpid(), unix.EPERM)
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("making mounts private: %w", err)
+	}
+	if err := unix.Sethostname([]byte("sworn")); err != nil {
+		return fmt.Errorf("setting the host name: %w", err)
+	}
+	p.iso.Mode, p.iso.UserNS = "closed", No
+	if p.cfg.UserNS {
+		p.iso.UserNS = Yes
+	}
+	for _, s := range []*State{&p.iso.MountNS, &p.iso.PIDNS, &p.iso.IPCNS, &p.iso.UTSNS, &p.iso.NetNS, &p.iso.KillOnEnd} {
+		*s = Yes
+	}
+	return nil
+}
+
+// finishRoot completes the filled root and enters it.
+func (p *initProcess) finishRoot() error {
+	if err := p.root.attach(); err != nil {
+		return as(failIsolation, err)
+	}
+	by, err := p.root.placeDevices()
+	if err != nil {
+		return as(failIsolation, err)
+	}
+	p.iso.Devices, p.iso.DevicesBy, p.iso.Proc = []string{"null", "urandom"}, by, No
+	uid, gid := p.scratchOwner()
+	if err := p.root.placeScratch(&p.cfg, uid, gid); err != nil {
+		return as(failIsolation, err)
+	}
+	if p.cfg.Proc {
+		if err := p.root.placeProc(); err != nil {
+			return err
+		}
+		p.iso.Proc = Yes
+	}
+	p.iso.ReadOnlyRoot = p.root.seal()
+	if err := p.root.enter(); err != nil {
+		return as(failIsolation, err)
+	}
+	p.iso.ClosedRoot = Yes
+	return nil
+}
+
+// scratchOwner is who the job will be: its own uid where the map holds it, else
+// init's.
+func (p *initProcess) scratchOwner() (uid, gid int) {
+	if p.cfg.UID < 0 || unix.Geteuid() != 0 {
+		return unix.Geteuid(), unix.Getegid()
+	}
+	return p.cfg.UID, p.cfg.GID
+}
+
+// measured copies the sources while the launcher is told how far it got.
+func (p *initProcess) measured(total uint64, open func(*source) (*os.File, error)) ([]fileDigest, error) {
+	var done atomic.Uint64
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		tick := time.NewTicker(progressInterval)
+		defer tick.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+				// A launcher that is gone shows at the next message.
+				_ = p.ctl.send(event{Progress: &progress{done.Load(), total}})
+			}
+		}
+	}()
+	digests, err := measure(p.sources, &done, open)
+	close(stop)
+	<-stopped
+	if err != nil {
+		return nil, as(failSource, err)
+	}
+	return digests, p.ctl.send(event{Progress: &progress{done.Load(), total}})
+}
+
+// startStage starts the process that becomes the job, while the program's own
+// file can still be executed: in the old root. Like every process of the mount
+// namespace it is in the new root once init has pivoted.
+func (p *initProcess) startStage(program *os.File) error {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("making the stage's socket: %w", err)
+	}
+	files := []uintptr{initStdin, initStdout, initStderr, uintptr(pair[1])}
+	if program != nil {
+		files = append(files, program.Fd())
+	}
+	p.stageCtl = os.NewFile(uintptr(pair[0]), "stage")
+	p.stage, err = syscall.ForkExec("/proc/self/exe", []string{nameStage}, &syscall.ProcAttr{
+		Dir: "/", Env: []string{}, Files: files, Sys: &syscall.SysProcAttr{Setsid: true},
+	})
+	if err != nil {
+		return fmt.Errorf("starting the stage: %w", err)
+	}
+	for _, fd := range []int{initStdin, initStdout, initStderr, pair[1]} {
+		if err := unix.Close(fd); err != nil {
+			return fmt.Errorf("closing the stage's descriptors: %w", err)
+		}
+	}
+	return nil
+}
+
+// dropStage makes the stage give up its privileges and takes its report.
+func (p *initProcess) dropStage() error {
+	c := &conn{rw: p.stageCtl}
+	limits := p.cfg.Limits
+	if limits.Processes == 0 {
+		limits.Processes = defaultProcesses
+	}
+	err := c.send(stageConfig{
+		Command: p.cfg.Command, Limits: limits, UID: p.cfg.UID, GID: p.cfg.GID,
+		Closed: !p.cfg.Open, Sealed: p.cfg.Open,
+	})
+	if err != nil {
+		return fmt.Errorf("configuring the stage: %w", err)
+	}
+	var r stageReport
+	if err := c.receive(&r); err != nil {
+		return fmt.Errorf("waiting for the stage: %w", err)
+	}
+	if r.Error != "" {
+		return fmt.Errorf("stage: %s", r.Error)
+	}
+	p.iso.OwnUID, p.iso.UID, p.iso.GID, p.iso.GroupsDropped = r.OwnUID, r.UID, r.GID, r.GroupsDropped
+	p.iso.NoNewPrivs, p.iso.CapsDropped, p.iso.Seccomp = r.NoNewPrivs, r.CapsDropped, r.Seccomp
+	p.iso.Keyring, p.iso.NoCore = r.Keyring, r.NoCore
+	if p.iso.NetNS == Yes && p.iso.Seccomp == Yes {
+		p.iso.Network = "none"
+	}
+	return nil
+}
+
+// execute lets the stage execute the job. The socket closes when it has.
+func (p *initProcess) execute() error {
+	if _, err := p.stageCtl.Write([]byte{stageGo}); err != nil {
+		return fmt.Errorf("ordering the stage to execute: %w", err)
+	}
+	var r stageReport
+	err := (&conn{rw: p.stageCtl}).receive(&r)
+	switch {
+	case err == nil:
+		return fmt.Errorf("stage: %s", r.Error)
+	case errors.Is(err, io.EOF):
+		return p.stageCtl.Close()
+	default:
+		return fmt.Errorf("executing the job: %w", err)
+	}
+}
+
+// shimMain starts init for a launcher that is not root: the launcher may be
+// non-dumpable, and the kernel lets nobody write the uid map of the child of
+// such a process; this one is dumpable until that is done.
+func shimMain() error {
+	runtime.LockOSThread() // init is killed when this thread ends
+	files := make([]uintptr, 0, initLast+1)
+	for fd := range uintptr(initLast + 1) {
+		files = append(files, fd)
+	}
+	pid, err := syscall.ForkExec("/proc/self/exe", []string{nameInit}, &syscall.ProcAttr{
+		Dir: "/", Env: []string{}, Files: files, Sys: rootlessAttr(),
+	})
+	ctl := &conn{rw: os.NewFile(initControl, "control")}
+	if err != nil {
+		f := &failure{Kind: failIsolation, Text: "starting init: " + err.Error(), Errno: Refused(err).Errno()}
+		return errors.Join(err, ctl.send(event{Failure: f}))
+	}
+	_ = nonDumpable() // of no consequence: the shim holds nothing
+	if err := unix.CloseRange(initControl, initLast, 0); err != nil {
+		return err
+	}
+	for {
+		_, err := syscall.Wait4(pid, nil, 0, nil)
+		if !errors.Is(err, syscall.EINTR) {
+			return err
+		}
+	}
+}

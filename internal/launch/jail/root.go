@@ -1,0 +1,303 @@
+//go:build linux
+
+package jail
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// slackBytes is what the root's tmpfs may take beyond files and folders.
+const slackBytes = 1 << 20
+
+// scratchInodes bounds the files the job can make in /scratch.
+const scratchInodes = 1 << 16
+
+// root is a job's root under construction: a detached tmpfs, filled while the
+// old root is still there to copy from, and entered when it is complete.
+type root struct {
+	fd   int
+	dirs map[string]bool
+	// devices are detached mounts of device nodes, by name.
+	devices map[string]int
+}
+
+// deviceNumbers are the devices that a job can open.
+func deviceNumbers() map[string]uint64 {
+	return map[string]uint64{"null": unix.Mkdev(1, 3), "urandom": unix.Mkdev(1, 9)}
+}
+
+// mountOption is one option of a file system; without a value it is a flag.
+type mountOption struct{ key, value string }
+
+// newMount makes a detached mount of a new file system of the given type. Of
+// the options, optional ones may be refused: the State says so.
+func newMount(fstype string, options []mountOption, optional string, attrs int) (int, State, error) {
+	fs, err := unix.Fsopen(fstype, unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return -1, No, fmt.Errorf("opening a new %s: %w", fstype, err)
+	}
+	defer unix.Close(fs) //nolint:errcheck // a configuration descriptor
+	for _, o := range options {
+		if err := unix.FsconfigSetString(fs, o.key, o.value); err != nil {
+			return -1, No, fmt.Errorf("setting %s=%s of %s: %w", o.key, o.value, fstype, err)
+		}
+	}
+	state := No
+	if optional != "" {
+		state = stateOf(unix.FsconfigSetFlag(fs, optional))
+	}
+	if err := unix.FsconfigCreate(fs); err != nil {
+		return -1, state, fmt.Errorf("making a %s: %w", fstype, err)
+	}
+	fd, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, attrs)
+	if err != nil {
+		return -1, state, fmt.Errorf("mounting a %s: %w", fstype, err)
+	}
+	return fd, state, nil
+}
+
+// newRoot makes the empty root, large enough for the files, and says whether
+// it is kept out of swap.
+func newRoot(files []source, total uint64) (*root, State, error) {
+	// One page of rounding and one of overhead for each file.
+	size := total + 2*pageSize*uint64(len(files)) + slackBytes
+	fd, noswap, err := newMount("tmpfs", []mountOption{
+		{"size", strconv.FormatUint(size, 10)}, {"mode", "0755"}, {"nr_inodes", "0"},
+	}, "noswap", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV)
+	if err != nil {
+		return nil, noswap, err
+	}
+	return &root{fd: fd, dirs: map[string]bool{".": true}, devices: map[string]int{}}, noswap, nil
+}
+
+// mkdir makes a folder of the root and those above it.
+func (r *root) mkdir(dir string) error {
+	if r.dirs[dir] {
+		return nil
+	}
+	if err := r.mkdir(path.Dir(dir)); err != nil {
+		return err
+	}
+	if err := unix.Mkdirat(r.fd, dir, 0o755); err != nil {
+		return fmt.Errorf("making folder /%s: %w", dir, err)
+	}
+	r.dirs[dir] = true
+	return nil
+}
+
+// mkdirs makes the folders of all files and those of the jail itself.
+func (r *root) mkdirs(files []source, proc bool) error {
+	for i := range files {
+		if err := r.mkdir(path.Dir(files[i].target)); err != nil {
+			return err
+		}
+	}
+	own := []string{ScratchDir[1:], "dev"}
+	if proc {
+		own = append(own, "proc")
+	}
+	for _, dir := range own {
+		if err := r.mkdir(dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// create opens the copy of one source for writing. Its folder is there.
+func (r *root) create(s *source) (*os.File, error) {
+	fd, err := unix.Openat(r.fd, s.target, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("making /%s: %w", s.target, err)
+	}
+	f := os.NewFile(uintptr(fd), s.target)
+	if err := unix.Fchmod(fd, s.mode); err != nil {
+		return nil, errors.Join(fmt.Errorf("setting the mode of /%s: %w", s.target, err), f.Close())
+	}
+	return f, nil
+}
+
+// lock locks all copies into memory, for as long as init lives.
+func (r *root) lock(files []source) error {
+	for i := range files {
+		if files[i].stat.Size == 0 {
+			continue
+		}
+		fd, err := unix.Openat(r.fd, files[i].target, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return fmt.Errorf("opening /%s: %w", files[i].target, err)
+		}
+		b, err := unix.Mmap(fd, 0, int(files[i].stat.Size), unix.PROT_READ, unix.MAP_SHARED)
+		if err == nil {
+			err = unix.Mlock(b)
+		}
+		if err := errors.Join(err, unix.Close(fd)); err != nil {
+			return fmt.Errorf("locking /%s: %w", files[i].target, err)
+		}
+	}
+	return nil
+}
+
+// takeDevices takes hold of the machine's device nodes while they can be seen.
+// It reports false if any is missing or not what its name says.
+func (r *root) takeDevices() bool {
+	for name, number := range deviceNumbers() {
+		fd, err := unix.OpenTree(unix.AT_FDCWD, "/dev/"+name, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_SYMLINK_NOFOLLOW)
+		if err != nil {
+			return false
+		}
+		r.devices[name] = fd
+		var st unix.Stat_t
+		if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFCHR || st.Rdev != number {
+			return false
+		}
+	}
+	return true
+}
+
+// place attaches a detached mount at a path of the root and closes it.
+func (r *root) place(fd int, at string) error {
+	err := unix.MoveMount(fd, "", r.fd, at, unix.MOVE_MOUNT_F_EMPTY_PATH)
+	if err := errors.Join(err, unix.Close(fd)); err != nil {
+		return fmt.Errorf("mounting /%s: %w", at, err)
+	}
+	return nil
+}
+
+// placeDevices puts the devices into /dev: the machine's own nodes by bind
+// mount or, where these cannot be had, new ones. It returns the way taken.
+func (r *root) placeDevices() (string, error) {
+	if !r.takeDevices() {
+		return "mknod", r.makeDevices()
+	}
+	for name, fd := range r.devices {
+		at := "dev/" + name
+		node, err := unix.Openat(r.fd, at, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o444)
+		if err != nil {
+			return "", fmt.Errorf("making /%s: %w", at, err)
+		}
+		attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NOEXEC | unix.MOUNT_ATTR_RDONLY}
+		if err := errors.Join(unix.Close(node), unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &attr)); err != nil {
+			return "", fmt.Errorf("restricting /%s: %w", at, err)
+		}
+		if err := r.place(fd, at); err != nil {
+			return "", err
+		}
+	}
+	return "bind", nil
+}
+
+// makeDevices makes device nodes in a tmpfs of their own, at /dev.
+func (r *root) makeDevices() error {
+	fd, _, err := newMount("tmpfs", []mountOption{{"size", "64k"}, {"mode", "0755"}}, "", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC)
+	if err != nil {
+		return err
+	}
+	for name, number := range deviceNumbers() {
+		if err := unix.Mknodat(fd, name, unix.S_IFCHR|0o666, int(number)); err != nil {
+			return errors.Join(fmt.Errorf("making /dev/%s: %w", name, err), unix.Close(fd))
+		}
+		if err := unix.Fchmodat(fd, name, 0o666, 0); err != nil {
+			return errors.Join(fmt.Errorf("setting the mode of /dev/%s: %w", name, err), unix.Close(fd))
+		}
+	}
+	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
+	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &attr); err != nil {
+		return errors.Join(fmt.Errorf("making /dev read-only: %w", err), unix.Close(fd))
+	}
+	return r.place(fd, "dev")
+}
+
+// placeScratch mounts the job's writable folder. It reports nothing about swap:
+// what the job writes there is its own.
+func (r *root) placeScratch(cfg *config, uid, gid int) error {
+	fd, _, err := newMount("tmpfs", []mountOption{
+		{"size", strconv.FormatUint(cfg.Scratch, 10)}, {"mode", "0700"},
+		{"nr_inodes", strconv.Itoa(scratchInodes)}, {"uid", strconv.Itoa(uid)}, {"gid", strconv.Itoa(gid)},
+	}, "noswap", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV)
+	if err != nil {
+		return err
+	}
+	return r.place(fd, ScratchDir[1:])
+}
+
+// placeProc mounts a read-only /proc of the PID namespace, in which a user sees
+// no other's processes.
+func (r *root) placeProc() error {
+	const attrs = unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC
+	fd, _, err := newMount("proc", []mountOption{{"hidepid", "invisible"}}, "", attrs)
+	if err != nil {
+		return err
+	}
+	return r.place(fd, "proc")
+}
+
+// attach puts the root somewhere into the mount tree. Where does not matter: the
+// tree is left a moment later, and nothing of it is needed any more.
+func (r *root) attach() error {
+	var errs []error
+	for _, dir := range []string{"/tmp", "/run", "/mnt", "/var", "/etc", "/usr"} {
+		err := unix.MoveMount(r.fd, "", unix.AT_FDCWD, dir, unix.MOVE_MOUNT_F_EMPTY_PATH)
+		if err == nil {
+			return nil
+		}
+		errs = append(errs, err)
+	}
+	return fmt.Errorf("attaching the root: %w", errors.Join(errs...))
+}
+
+// seal makes the tmpfs itself and its mount read-only, and reads that back.
+func (r *root) seal() State {
+	fs, err := unix.Fspick(r.fd, "", unix.FSPICK_EMPTY_PATH|unix.FSPICK_CLOEXEC)
+	if err != nil {
+		return Refused(err)
+	}
+	err = unix.FsconfigSetFlag(fs, "ro")
+	if err == nil {
+		err = unix.FsconfigReconfigure(fs)
+	}
+	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
+	err = errors.Join(err, unix.MountSetattr(r.fd, "", unix.AT_EMPTY_PATH, &attr), unix.Close(fs))
+	if err == nil {
+		err = r.writable()
+	}
+	return stateOf(err)
+}
+
+// writable returns nil if a file cannot be made in the root for the one right
+// reason.
+func (r *root) writable() error {
+	err := unix.Mkdirat(r.fd, "sealed?", 0o700)
+	switch {
+	case errors.Is(err, unix.EROFS):
+		return nil
+	case err == nil:
+		return unix.EPERM
+	default:
+		return err
+	}
+}
+
+// enter makes the root this mount namespace's, for every process in it, and
+// lets go of the old one.
+func (r *root) enter() error {
+	if err := unix.Fchdir(r.fd); err != nil {
+		return fmt.Errorf("entering the root: %w", err)
+	}
+	if err := unix.PivotRoot(".", "."); err != nil {
+		return fmt.Errorf("pivoting to the root: %w", err)
+	}
+	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
+		return fmt.Errorf("detaching the old root: %w", err)
+	}
+	if err := unix.Chdir("/"); err != nil {
+		return fmt.Errorf("entering the root: %w", err)
+	}
+	return unix.Close(r.fd)
+}

@@ -1,0 +1,207 @@
+//go:build linux
+
+package jail
+
+import (
+	"errors"
+	"io"
+	"time"
+)
+
+// The errors of this package. Every error it returns wraps exactly one of them.
+var (
+	// ErrSpec says that a Spec is contradictory, incomplete or over a limit.
+	ErrSpec = errors.New("invalid job specification")
+	// ErrSource says that a source file is missing, unreadable, not a regular
+	// file, or that it changed while it was copied. Nothing was launched.
+	ErrSource = errors.New("unusable source file")
+	// ErrIsolation says that namespaces could not be had and Spec.Open is nil, or
+	// that Spec.Strict is set and a fact of the isolation was refused. Nothing
+	// was launched.
+	ErrIsolation = errors.New("isolation refused")
+	// ErrLaunch says that the root could not be built or the job could not be
+	// executed.
+	ErrLaunch = errors.New("job not launched")
+	// ErrRun says that a launched job could not be followed to its end: the
+	// input could not be read, or init was lost. There is no Exit then.
+	ErrRun = errors.New("job not followed to its end")
+)
+
+// Directories of the job's root that the jail makes itself. No File may stand
+// in them.
+const (
+	// ScratchDir is the writable tmpfs and the job's working directory.
+	ScratchDir = "/scratch"
+	// InputDir holds the input file, if Spec.InputFile is set.
+	InputDir = "/input"
+)
+
+// Limits that hold for every Spec.
+const (
+	// MaxFiles bounds Spec.Files.
+	MaxFiles = 65536
+	// MaxStrings bounds the number of arguments and of environment entries, and
+	// MaxStringBytes their total length in bytes.
+	MaxStrings     = 65536
+	MaxStringBytes = 1 << 20
+	// DefaultStreamBytes is the bound of each stream when the Spec gives none.
+	DefaultStreamBytes = 1 << 30
+	// DefaultScratchBytes is the size of /scratch when the Spec gives none.
+	DefaultScratchBytes = 64 << 20
+)
+
+// File is one file of the job's root.
+type File struct {
+	// ID is the caller's own number for the file; it comes back in its Digest.
+	// IDs need not be unique.
+	ID int `json:"id"`
+	// Source is the absolute path of the file outside. Symbolic links are
+	// followed; the file they lead to must be a regular file.
+	Source string `json:"source"`
+	// Target is the absolute, clean path of the file in the job's root, outside
+	// /scratch, /input, /dev and /proc. Targets are unique, and none is the folder
+	// of another.
+	Target string `json:"target"`
+	// Executable gives the copy mode 0555; without it, it has mode 0444.
+	Executable bool `json:"executable"`
+}
+
+// Limits are resource limits of the job (setrlimit(2)). Zero leaves the limit
+// that the launcher has. RLIMIT_CORE is always 0.
+type Limits struct {
+	// AddressSpace is RLIMIT_AS in bytes.
+	AddressSpace uint64 `json:"address_space"`
+	// OpenFiles is RLIMIT_NOFILE.
+	OpenFiles uint64 `json:"open_files"`
+	// Processes is RLIMIT_NPROC: processes and threads of the job's uid. Zero
+	// means 4096: there is always a bound.
+	Processes uint64 `json:"processes"`
+	// FileSize is RLIMIT_FSIZE in bytes.
+	FileSize uint64 `json:"file_size"`
+	// CPUSeconds is RLIMIT_CPU in seconds.
+	CPUSeconds uint64 `json:"cpu_seconds"`
+}
+
+// Command is what the job executes.
+type Command struct {
+	// Path is the absolute path of the program: a File's Target in the closed
+	// root, a File's Source in an open run. A script needs its interpreter, and
+	// an ELF program its loader and libraries, among the Files.
+	Path string `json:"path"`
+	// Argv is the argument vector with argv[0]; at least one element.
+	Argv []string `json:"argv"`
+	// Env is the whole environment of the job, as NAME=value. Nothing is
+	// inherited.
+	Env []string `json:"env"`
+	// Dir is the absolute working directory; empty means /scratch in the closed
+	// root and / in an open run.
+	Dir string `json:"dir"`
+}
+
+// Spec says what to run, on which files and how far apart from the machine. The
+// zero value is refused.
+type Spec struct {
+	// Files are the files of the root, measured in this order.
+	Files []File
+	// InputFile is the source path of the input, where the job takes it as a file:
+	// it stands at InputTarget(InputFile), is copied and hashed like the others,
+	// and its digest is Jail.Input. Empty: none.
+	InputFile string
+	// OutputFile is the path of the output in the root, directly or deeper under
+	// /scratch, where the job writes it to a file: it is handed to IO.Output after
+	// the job's end. Empty: none. It needs the closed root.
+	OutputFile string
+	// Command is executed in the closed root.
+	Command Command
+	// Open is executed instead, without a closed root, where the kernel gives no
+	// namespaces at all: files are then hashed where they are (protection
+	// "none"), and only the program itself runs from a sealed copy. Nil, the zero
+	// value, refuses that: ErrIsolation.
+	Open *Command
+	// ForceOpen goes to the open run at once. It is for tests of that path, and
+	// for a launcher whose user asks for no protection. It needs Open.
+	ForceOpen bool
+	// Strict makes every refused fact of the isolation an error: see
+	// Isolation.Refused.
+	Strict bool
+	// Proc mounts a read-only /proc of the job's own PID namespace, with other
+	// users' processes hidden. Without it there is none.
+	Proc bool
+	// Timeout is the time that the job may take from its execution on; zero is
+	// refused, so that no job runs for ever by omission. At its end everything in
+	// the job's PID namespace is killed.
+	Timeout time.Duration
+	// Limits are the job's resource limits.
+	Limits Limits
+	// ScratchBytes is the size of /scratch in bytes; zero means
+	// DefaultScratchBytes.
+	ScratchBytes uint64
+	// TmpfsBytes bounds the bytes of all files together; zero means no bound but
+	// the memory. More is ErrSpec before anything is copied.
+	TmpfsBytes uint64
+	// MaxInput, MaxOutput bound standard input, and each of standard output,
+	// standard error and the output file, in bytes; zero means DefaultStreamBytes.
+	// A larger input is ErrRun; a larger output kills the job, and the stream is
+	// not complete.
+	MaxInput  uint64
+	MaxOutput uint64
+	// Progress, if not nil, is told from one goroutine how many bytes of how many
+	// are copied and hashed, at most about ten times a second and once at the end.
+	Progress func(done, total uint64)
+}
+
+// Digest is the measurement of one file: of exactly the bytes that stand in the
+// job's root.
+type Digest struct {
+	// ID is the File's; for the input file it is 0.
+	ID int
+	// SHA256 is the flat SHA-256 of the content.
+	SHA256 [32]byte
+	// Size is the length in bytes.
+	Size uint64
+}
+
+// IO connects a job. A nil Stdin is empty, a nil writer discards (what it would
+// have got is hashed and counted all the same).
+type IO struct {
+	Stdin  io.Reader
+	Stdout io.Writer
+	Stderr io.Writer
+	// Output gets the content of Spec.OutputFile after the job's end.
+	Output io.Writer
+}
+
+// StreamInfo describes what went through one stream.
+type StreamInfo struct {
+	// SHA256 is the hash of the bytes counted by Size. For standard input these
+	// are the bytes read from IO.Stdin, whether the job took them or not; for the
+	// others, the bytes that the writer accepted.
+	SHA256 [32]byte
+	// Size is their number.
+	Size uint64
+	// Complete says, for standard input: the reader ended and the job was given
+	// every byte and the end of file. For standard output and error: all that the
+	// job wrote was accepted by the writer, and the job was killed neither by
+	// timeout nor by a limit. For the output file: it was there, regular, and all
+	// of it was accepted.
+	Complete bool
+}
+
+// Exit is how a job ended.
+type Exit struct {
+	// Code is the exit status, 0 to 255; -1 when a signal ended the job.
+	Code int
+	// Signal is the name of the signal that ended the job ("SIGKILL"), or empty.
+	Signal string
+	// Timeout says that the job was killed because Spec.Timeout was over.
+	Timeout bool
+	// Limit says that the job was killed because an output was larger than
+	// Spec.MaxOutput.
+	Limit bool
+	// Stdin, Stdout and Stderr are the standard streams.
+	Stdin, Stdout, Stderr StreamInfo
+	// Output is the output file; zero without Spec.OutputFile.
+	Output StreamInfo
+	// Duration is the time from execution to end as init saw it.
+	Duration time.Duration
+}

@@ -1,0 +1,225 @@
+//go:build linux
+
+package jail
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Descriptors of the stage, beside the job's 0, 1 and 2.
+const (
+	stageControl = 3
+	stageProgram = 4 // the sealed program of an open run
+)
+
+// stageGo is the byte that makes the stage execute the job.
+const stageGo = 'g'
+
+// stageMain is the process that becomes the job: it waits for its orders, drops
+// all privileges, reports, waits for one byte, and executes. It returns only on
+// failure.
+//
+// Credentials, capabilities, no_new_privs and seccomp belong to a thread, and
+// execve keeps those of the calling one: so all is done on one locked thread, by
+// raw system calls that touch no other.
+func stageMain() error {
+	runtime.LockOSThread()
+	unix.CloseOnExec(stageControl)
+	c := &conn{rw: os.NewFile(stageControl, "control")}
+	var cfg stageConfig
+	if err := c.receive(&cfg); err != nil {
+		return err
+	}
+	report, err := drop(&cfg)
+	if err != nil {
+		return errors.Join(err, c.send(stageReport{Error: err.Error()}))
+	}
+	if err := c.send(report); err != nil {
+		return err
+	}
+	var b [1]byte
+	if n, err := unix.Read(stageControl, b[:]); err != nil || n != 1 || b[0] != stageGo {
+		return fmt.Errorf("waiting for the order to execute: %w", errWire)
+	}
+	err = execute(&cfg)
+	return errors.Join(err, c.send(stageReport{Error: err.Error()}))
+}
+
+// drop gives up everything that the job must not have and says what was
+// established. Only what makes the job unsafe to start is an error; the rest is
+// in the report.
+func drop(cfg *stageConfig) (*stageReport, error) {
+	if err := unix.Chdir(cfg.Command.Dir); err != nil {
+		return nil, fmt.Errorf("changing to %s: %w", cfg.Command.Dir, err)
+	}
+	unix.Umask(0o022)
+	r := &stageReport{NoCore: noCore()}
+	r.Keyring = stateOf(rawCall(unix.SYS_KEYCTL, unix.KEYCTL_JOIN_SESSION_KEYRING, 0, 0))
+	boundErr := dropBounding()
+	r.GroupsDropped, r.OwnUID = stateOf(dropGroups()), No
+	if cfg.UID >= 0 {
+		r.OwnUID = stateOf(becomeUser(cfg.UID, cfg.GID))
+	}
+	r.UID, r.GID = unix.Getuid(), unix.Getgid()
+	r.CapsDropped = stateOf(errors.Join(dropCaps(), boundErr))
+	if r.CapsDropped == Yes && !noCaps() {
+		r.CapsDropped = Refused(unix.EPERM)
+	}
+	err := rawCall(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0)
+	if v, _ := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0); err == nil && v != 1 {
+		err = unix.EPERM
+	}
+	r.NoNewPrivs = stateOf(err)
+	r.Seccomp = stateOf(installFilter())
+	return r, nil
+}
+
+// rawCall makes a system call on the calling thread only.
+func rawCall(nr, a, b, c uintptr) error {
+	if _, _, errno := unix.RawSyscall6(nr, a, b, c, 0, 0, 0); errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// dropBounding empties the bounding and ambient sets and makes uid 0 an
+// ordinary one for ever (capabilities(7), "securebits").
+func dropBounding() error {
+	const secure = 0x01 | 0x02 | // NOROOT and its lock
+		0x08 | 0x20 | // NO_SETUID_FIXUP and KEEP_CAPS locked, both off
+		0x40 | 0x80 // NO_CAP_AMBIENT_RAISE and its lock
+	if err := rawCall(unix.SYS_PRCTL, unix.PR_SET_SECUREBITS, secure, 0); err != nil {
+		return fmt.Errorf("setting securebits: %w", err)
+	}
+	for capability := range uintptr(64) {
+		err := rawCall(unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, capability, 0)
+		if errors.Is(err, unix.EINVAL) {
+			break // beyond the kernel's last capability
+		}
+		if err != nil {
+			return fmt.Errorf("dropping capability %d: %w", capability, err)
+		}
+	}
+	return nil
+}
+
+// dropGroups gives up the supplementary groups.
+func dropGroups() error {
+	return rawCall(unix.SYS_SETGROUPS, 0, 0, 0)
+}
+
+// becomeUser takes another uid and gid and reads them back.
+func becomeUser(uid, gid int) error {
+	g, u := uintptr(gid), uintptr(uid)
+	if err := rawCall(unix.SYS_SETRESGID, g, g, g); err != nil {
+		return fmt.Errorf("taking gid %d: %w", gid, err)
+	}
+	if err := rawCall(unix.SYS_SETRESUID, u, u, u); err != nil {
+		return fmt.Errorf("taking uid %d: %w", uid, err)
+	}
+	ruid, euid, suid := unix.Getresuid()
+	rgid, egid, sgid := unix.Getresgid()
+	got := []int{ruid, euid, suid, rgid, egid, sgid}
+	if want := []int{uid, uid, uid, gid, gid, gid}; !slices.Equal(got, want) {
+		return fmt.Errorf("ids are %v, wanted %v: %w", got, want, unix.EPERM)
+	}
+	return nil
+}
+
+// dropCaps empties the effective, permitted, inheritable and ambient sets.
+func dropCaps() error {
+	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var none [2]unix.CapUserData
+	if err := rawCall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&head)), uintptr(unsafe.Pointer(&none)), 0); err != nil {
+		return fmt.Errorf("emptying capabilities: %w", err)
+	}
+	if err := rawCall(unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0); err != nil {
+		return fmt.Errorf("emptying ambient capabilities: %w", err)
+	}
+	return nil
+}
+
+// noCaps reads back that all five sets of the calling thread are empty.
+func noCaps() bool {
+	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var have [2]unix.CapUserData
+	if err := unix.Capget(&head, &have[0]); err != nil || have != [2]unix.CapUserData{} {
+		return false
+	}
+	for capability := range uintptr(64) {
+		bound, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, capability, 0, 0, 0)
+		if err != nil {
+			return errors.Is(err, unix.EINVAL)
+		}
+		ambient, err := unix.PrctlRetInt(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_IS_SET, capability, 0, 0)
+		if bound != 0 || ambient != 0 || err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// execute sets the resource limits, which the Go runtime could not live with
+// before, and executes the job.
+func execute(cfg *stageConfig) error {
+	for _, l := range []struct {
+		resource int
+		value    uint64
+	}{
+		{unix.RLIMIT_NOFILE, cfg.Limits.OpenFiles},
+		{unix.RLIMIT_FSIZE, cfg.Limits.FileSize},
+		{unix.RLIMIT_CPU, cfg.Limits.CPUSeconds},
+		{unix.RLIMIT_NPROC, cfg.Limits.Processes},
+		{unix.RLIMIT_AS, cfg.Limits.AddressSpace},
+	} {
+		if l.value == 0 {
+			continue
+		}
+		if err := setLimit(l.resource, l.value); err != nil {
+			return err
+		}
+	}
+	if err := unix.CloseRange(stageControl, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return fmt.Errorf("closing descriptors: %w", err)
+	}
+	if cfg.Sealed {
+		return executeSealed(&cfg.Command)
+	}
+	if err := syscall.Exec(cfg.Command.Path, cfg.Command.Argv, cfg.Command.Env); err != nil {
+		return fmt.Errorf("executing %s: %w", cfg.Command.Path, err)
+	}
+	return nil
+}
+
+// executeSealed executes the program from its sealed memfd. A script's
+// interpreter opens it again by descriptor, so that one stays open for a script.
+func executeSealed(c *Command) error {
+	var start [2]byte
+	if n, err := unix.Pread(stageProgram, start[:], 0); err != nil {
+		return fmt.Errorf("reading the sealed program: %w", err)
+	} else if n == 2 && start == [2]byte{'#', '!'} {
+		if _, err := unix.FcntlInt(stageProgram, unix.F_SETFD, 0); err != nil {
+			return fmt.Errorf("keeping the sealed script open: %w", err)
+		}
+	}
+	argv, err := syscall.SlicePtrFromStrings(c.Argv)
+	if err != nil {
+		return fmt.Errorf("preparing arguments: %w", err)
+	}
+	env, err := syscall.SlicePtrFromStrings(c.Env)
+	if err != nil {
+		return fmt.Errorf("preparing environment: %w", err)
+	}
+	empty := [1]byte{}
+	_, _, errno := unix.RawSyscall6(unix.SYS_EXECVEAT, stageProgram, uintptr(unsafe.Pointer(&empty[0])),
+		uintptr(unsafe.Pointer(&argv[0])), uintptr(unsafe.Pointer(&env[0])), unix.AT_EMPTY_PATH, 0)
+	return fmt.Errorf("executing the sealed copy of %s: %w", c.Path, errno)
+}

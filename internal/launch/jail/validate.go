@@ -1,0 +1,153 @@
+//go:build linux
+
+package jail
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// defaultProcesses is RLIMIT_NPROC where Limits.Processes is zero.
+const defaultProcesses = 4096
+
+// reserved are the folders of the root that are not the caller's.
+func reserved() []string {
+	return []string{ScratchDir, InputDir, "/dev", "/proc"}
+}
+
+// InputTarget returns the path in the job's root of the input file source:
+// its base name in InputDir.
+func InputTarget(source string) string {
+	return path.Join(InputDir, path.Base(source))
+}
+
+// check refuses a Spec that is contradictory or over a limit: ErrSpec.
+func (s *Spec) check() error {
+	for _, step := range []func() error{s.checkShape, s.checkFiles, s.checkCommands} {
+		if err := step(); err != nil {
+			return fmt.Errorf("%w: %w", ErrSpec, err)
+		}
+	}
+	return nil
+}
+
+// checkShape checks the members that are not lists.
+func (s *Spec) checkShape() error {
+	switch {
+	case s.Timeout <= 0:
+		return fmt.Errorf("timeout is %v, must be positive", s.Timeout)
+	case s.ForceOpen && s.Open == nil:
+		return fmt.Errorf("an open run is forced and has no command")
+	case s.ForceOpen && s.Strict:
+		return fmt.Errorf("an open run is forced and isolation is strict")
+	case s.InputFile != "" && !path.IsAbs(s.InputFile):
+		return fmt.Errorf("input file %q is not absolute", s.InputFile)
+	case s.OutputFile != "" && (!strings.HasPrefix(s.OutputFile, ScratchDir+"/") || !canonical(s.OutputFile)):
+		return fmt.Errorf("output file %q is not a clean path under %s", s.OutputFile, ScratchDir)
+	case s.OutputFile != "" && s.ForceOpen:
+		return fmt.Errorf("an open run has no %s for the output file", ScratchDir)
+	}
+	return nil
+}
+
+// checkFiles checks that the targets make a tree, and that it is the caller's.
+func (s *Spec) checkFiles() error {
+	if len(s.Files) > MaxFiles {
+		return fmt.Errorf("%d files, at most %d", len(s.Files), MaxFiles)
+	}
+	targets := make([]string, 0, len(s.Files))
+	for _, f := range s.Files {
+		if err := checkFile(f); err != nil {
+			return err
+		}
+		targets = append(targets, f.Target)
+	}
+	slices.Sort(targets)
+	files := make(map[string]bool, len(targets))
+	for i, target := range targets {
+		if i > 0 && target == targets[i-1] {
+			return fmt.Errorf("two files have the target %q", target)
+		}
+		files[target] = true
+	}
+	for _, target := range targets {
+		for dir := path.Dir(target); dir != "/"; dir = path.Dir(dir) {
+			if files[dir] {
+				return fmt.Errorf("target %q is the folder of %q", dir, target)
+			}
+		}
+	}
+	return nil
+}
+
+// checkFile checks one file for itself.
+func checkFile(f File) error {
+	if !path.IsAbs(f.Source) || strings.ContainsRune(f.Source, 0) {
+		return fmt.Errorf("source %q is not an absolute path", f.Source)
+	}
+	if !canonical(f.Target) || f.Target == "/" {
+		return fmt.Errorf("target %q is not an absolute and clean path", f.Target)
+	}
+	for _, dir := range reserved() {
+		if f.Target == dir || strings.HasPrefix(f.Target, dir+"/") {
+			return fmt.Errorf("target %q is in the reserved folder %s", f.Target, dir)
+		}
+	}
+	return nil
+}
+
+// canonical reports whether p is absolute, clean and within the kernel's limits.
+func canonical(p string) bool {
+	return path.IsAbs(p) && path.Clean(p) == p && len(p) < unix.PathMax && !strings.ContainsRune(p, 0)
+}
+
+// checkCommands checks what is to be executed in either mode.
+func (s *Spec) checkCommands() error {
+	if !s.ForceOpen {
+		inRoot := func(f File) string { return f.Target }
+		if err := checkCommand(&s.Command, s.Files, inRoot); err != nil {
+			return fmt.Errorf("command: %w", err)
+		}
+	}
+	if s.Open != nil {
+		outside := func(f File) string { return f.Source }
+		if err := checkCommand(s.Open, s.Files, outside); err != nil {
+			return fmt.Errorf("open command: %w", err)
+		}
+	}
+	return nil
+}
+
+// checkCommand checks that the program is one of the measured files and that
+// the strings are within bounds.
+func checkCommand(c *Command, files []File, pathOf func(File) string) error {
+	if !slices.ContainsFunc(files, func(f File) bool { return pathOf(f) == c.Path }) {
+		return fmt.Errorf("program %q is not one of the files", c.Path)
+	}
+	if len(c.Argv) == 0 {
+		return fmt.Errorf("empty argument vector")
+	}
+	if c.Dir != "" && !canonical(c.Dir) {
+		return fmt.Errorf("working directory %q is not an absolute and clean path", c.Dir)
+	}
+	total := 0
+	for _, s := range slices.Concat(c.Argv, c.Env) {
+		total += len(s) + 1
+		if strings.ContainsRune(s, 0) {
+			return fmt.Errorf("argument or variable %q holds a NUL", s)
+		}
+	}
+	if len(c.Argv) > MaxStrings || len(c.Env) > MaxStrings || total > MaxStringBytes {
+		return fmt.Errorf("arguments and environment are over the limit")
+	}
+	for _, v := range c.Env {
+		if i := strings.IndexByte(v, '='); i < 1 {
+			return fmt.Errorf("variable %q has no name", v)
+		}
+	}
+	return nil
+}
