@@ -3,6 +3,7 @@ package cer_test
 import (
 	"crypto/sha256"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -56,11 +57,16 @@ func TestProjections(t *testing.T) {
 		want      cer.Projection // ProjectionUnknown: refused
 		uncovered []string
 	}{
-		"nothing but four":        {nil, nil, cer.ProjectionFour, nil},
-		"meta is never covered":   {map[string]string{"meta": "{}"}, nil, cer.ProjectionFour, []string{"/meta"}},
-		"meta cannot be covered":  {map[string]string{"meta": "{}"}, []string{"meta"}, cer.ProjectionUnknown, nil},
-		"context not covered":     {map[string]string{"context": noted}, nil, cer.ProjectionFour, []string{"/context"}},
-		"signals covered":         {map[string]string{"context": noted}, []string{"context=" + signals}, cer.ProjectionSignals, []string{"/context/a", "/context/z~0"}},
+		"nothing but four":       {nil, nil, cer.ProjectionFour, nil},
+		"meta is never covered":  {map[string]string{"meta": "{}"}, nil, cer.ProjectionFour, []string{"/meta"}},
+		"meta cannot be covered": {map[string]string{"meta": "{}"}, []string{"meta"}, cer.ProjectionUnknown, nil},
+		"context not covered":    {map[string]string{"context": noted}, nil, cer.ProjectionFour, []string{"/context"}},
+		"signals covered":        {map[string]string{"context": noted}, []string{"context=" + signals}, cer.ProjectionSignals, []string{"/context/a", "/context/z~0"}},
+		"names and texts with punctuation": {
+			map[string]string{"context": `{"a\"]}/":"x\\\"{[,","b":[{"c":"]"},"}"],"signals":[1],"t":-1}`, "{": "[]", "}": `"\\"`},
+			[]string{`context={"signals":[1]}`}, cer.ProjectionSignals,
+			[]string{`/context/a"]}~1`, "/context/b", "/context/t", "/{", "/}"},
+		},
 		"signals are all":         {map[string]string{"context": signals}, []string{"context"}, cer.ProjectionSignals, nil},
 		"context covered":         {map[string]string{"context": noted}, []string{"context"}, cer.ProjectionContext, nil},
 		"text context covered":    {map[string]string{"context": `"c"`}, []string{"context"}, cer.ProjectionContext, nil},
@@ -82,9 +88,7 @@ func TestProjections(t *testing.T) {
 		},
 	} {
 		members := map[string]string{"snapshot": snapshotText(t)}
-		for k, v := range e.members {
-			members[k] = v
-		}
+		maps.Copy(members, e.members)
 		got, err := cer.VerifyIntegrity(resealed(t, members, append(e.covered, "snapshot")...))
 		if e.want == cer.ProjectionUnknown {
 			if code := codeOf(t, got, err); code != cer.CodeCertificateHash {
