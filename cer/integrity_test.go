@@ -64,7 +64,8 @@ func TestProjections(t *testing.T) {
 		"signals covered":        {map[string]string{"context": noted}, []string{"context=" + signals}, cer.ProjectionSignals, []string{"/context/a", "/context/z~0"}},
 		"names and texts with punctuation": {
 			map[string]string{"context": `{"a\"]}/":"x\\\"{[,","b":[{"c":"]"},"}"],"signals":[1],"t":-1}`, "{": "[]", "}": `"\\"`},
-			[]string{`context={"signals":[1]}`}, cer.ProjectionSignals,
+			[]string{`context={"signals":[1]}`},
+			cer.ProjectionSignals,
 			[]string{`/context/a"]}~1`, "/context/b", "/context/t", "/{", "/}"},
 		},
 		"signals are all":         {map[string]string{"context": signals}, []string{"context"}, cer.ProjectionSignals, nil},
@@ -77,7 +78,8 @@ func TestProjections(t *testing.T) {
 		"summary without context": {map[string]string{"context": signals, "contextSummary": `"s"`}, []string{"contextSummary"}, cer.ProjectionUnknown, nil},
 		"policy covered": {
 			map[string]string{"context": noted, "contextSummary": `"s"`, "policyEvaluation": "1"},
-			[]string{"context", "contextSummary", "policyEvaluation"}, cer.ProjectionPolicy, nil,
+			[]string{"context", "contextSummary", "policyEvaluation"},
+			cer.ProjectionPolicy, nil,
 		},
 		"policy alone": {map[string]string{"policyEvaluation": "{}"}, []string{"policyEvaluation"}, cer.ProjectionPolicy, nil},
 		"policy not covered": {
@@ -170,7 +172,7 @@ func TestVerifyIntegrityShapes(t *testing.T) {
 			t.Errorf("%.30s: %v (%v), want %v", in, code, err, want)
 		}
 	}
-	if got := (cer.Code(0)).String() + cer.Code(200).String() + cer.Projection(0).String() + cer.Projection(9).String(); got != "UNKNOWN_ERRORUNKNOWN_ERRORunknownunknown" {
+	if got := cer.Code(0).String() + cer.Code(200).String() + cer.Projection(0).String() + cer.Projection(9).String(); got != "UNKNOWN_ERRORUNKNOWN_ERRORunknownunknown" {
 		t.Errorf("names of what is not: %s", got)
 	}
 }
