@@ -29,10 +29,10 @@ func shared(t *testing.T, elem ...string) []byte {
 		dir = filepath.Join("..", "..", "shared")
 	}
 	dir = filepath.Join(dir, "evidence")
-	if _, err := os.Stat(dir); err != nil {
+	if _, err := os.Stat(dir); err != nil { //nolint:gosec // G703: the tester names the folder.
 		t.Skip("the shared evidence folder is not here: set SWORN_SHARED")
 	}
-	b, err := os.ReadFile(filepath.Join(append([]string{dir}, elem...)...))
+	b, err := os.ReadFile(filepath.Join(append([]string{dir}, elem...)...)) //nolint:gosec // G703: the tester names the folder.
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,11 +57,11 @@ type vaportpm struct {
 }
 
 // unhex decodes hexadecimal.
-func unhex(t testing.TB, s string) []byte {
-	t.Helper()
+func unhex(tb testing.TB, s string) []byte {
+	tb.Helper()
 	b, err := hex.DecodeString(s)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b
 }
