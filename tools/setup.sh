@@ -35,5 +35,6 @@ if [ "$(id -u)" != 0 ]; then
 	sudo=(sudo)
 fi
 apt() { "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 "$@"; }
-apt update
+# A source that does not answer is no reason to stop: the packages may be known.
+apt update || say "apt-get update failed, going on"
 apt install --yes --no-install-recommends "${missing[@]}"

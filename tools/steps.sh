@@ -10,6 +10,7 @@ trap 'chmod -R u+w "$tmp"; rm -rf "$tmp"' EXIT
 mapfile -t every < <(packages)
 # In CI no result is taken from a cache.
 fresh=(${CI:+-count=1})
+# How gotest calls the go command.
 go=(go)
 
 # portable fills the array pure; it is empty only while no package is pure.
@@ -21,19 +22,23 @@ portable() {
 }
 
 # commands prints the pattern of the commands, if there are any.
-commands() { [ -z "$(files 'cmd/*.go')" ] || say ./cmd/...; }
+commands() { [ ! -d cmd ] || say ./cmd/...; }
 
 # page prints the command that is built for a browser, if it is there.
-page() { [ -z "$(files 'cmd/sworn-wasm/*.go')" ] || say ./cmd/sworn-wasm; }
+page() { [ ! -d cmd/sworn-wasm ] || say ./cmd/sworn-wasm; }
 
 # target OS ARCH COMMAND... runs a command for a target, without C.
 target() { GOOS=$1 GOARCH=$2 CGO_ENABLED=0 "${@:3}"; }
 
-# gotest ARG...: go test, its closing lines shown, and at least one test run.
+# gotest ARG...: go test, with its closing lines, what failed, and what was
+# skipped and why; fails too if no test ran.
 gotest() {
-	"${go[@]}" test -timeout 15m "${fresh[@]}" "$@" | tee "$tmp/out"
-	awk '/^ok[ \t]/ && !/no tests to run/ {n++} END {exit !n}' "$tmp/out" || fail "no test ran"
+	[ -x "$tmp/testlog" ] || go build -C tools -o "$tmp/testlog" ./testlog
+	"${go[@]}" test -json -timeout 15m "${fresh[@]}" "$@" | "$tmp/testlog"
 }
+
+# nested prints the folders of the modules below the root.
+nested() { files '*/go.mod' | xargs -r -n 1 dirname; }
 
 format() {
 	local list bin
@@ -46,8 +51,11 @@ format() {
 arch() { go test -count=1 ./internal/archtest/...; }
 
 vet() {
-	local os list
+	local os list dir
 	go vet "${every[@]}"
+	for dir in $(nested); do
+		go -C "$dir" vet ./...
+	done
 	list=$(tagged simulator)
 	[ -z "$list" ] || CGO_ENABLED=1 go vet -tags simulator $list
 	portable
@@ -90,7 +98,15 @@ build() {
 }
 
 # "test" is a word of the shell.
-race() { CGO_ENABLED=1 gotest -race "${every[@]}"; }
+race() {
+	local dir
+	for dir in $(nested); do
+		go=(go -C "$dir")
+		gotest ./...
+	done
+	go=(go)
+	CGO_ENABLED=1 gotest -race "${every[@]}"
+}
 
 simulator() {
 	local list
