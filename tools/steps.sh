@@ -76,10 +76,13 @@ staticcheck() {
 }
 
 lint() {
-	local bin
+	local bin dir root=$PWD
 	bin=$(tool golangci-lint)
 	"$bin" config verify
 	"$bin" run "${every[@]}"
+	for dir in $(nested); do
+		(cd "$dir" && "$bin" run --config "$root/.golangci.yml" ./...)
+	done
 }
 
 build() {
