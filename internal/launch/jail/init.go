@@ -131,6 +131,9 @@ func (p *initProcess) prepareClosed() ([]fileDigest, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := p.root.link(p.sources); err != nil {
+		return nil, err
+	}
 	if p.iso.NoSwap != Yes {
 		p.iso.Locked = stateOf(p.root.lock(p.sources))
 	}

@@ -123,10 +123,24 @@ func (r *root) create(s *source) (*os.File, error) {
 	return f, nil
 }
 
+// link gives the copy of one source its other names.
+func (r *root) link(files []source) error {
+	for i := range files {
+		first := files[files[i].first].target
+		if files[i].first == i {
+			continue
+		}
+		if err := unix.Linkat(r.fd, first, r.fd, files[i].target, 0); err != nil {
+			return fmt.Errorf("linking /%s to /%s: %w", files[i].target, first, err)
+		}
+	}
+	return nil
+}
+
 // lock locks all copies into memory, for as long as init lives.
 func (r *root) lock(files []source) error {
 	for i := range files {
-		if files[i].stat.Size == 0 {
+		if files[i].stat.Size == 0 || files[i].first != i {
 			continue
 		}
 		fd, err := unix.Openat(r.fd, files[i].target, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)

@@ -62,7 +62,8 @@ type File struct {
 	// /scratch, /input, /dev and /proc. Targets are unique, and none is the folder
 	// of another.
 	Target string `json:"target"`
-	// Executable gives the copy mode 0555; without it, it has mode 0444.
+	// Executable gives the copy mode 0555; without it, it has mode 0444. Files with
+	// one source are one file in the root too, with several names and one mode.
 	Executable bool `json:"executable"`
 }
 
