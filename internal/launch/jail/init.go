@@ -137,6 +137,9 @@ func (p *initProcess) prepareClosed() ([]fileDigest, error) {
 	if p.iso.NoSwap != Yes {
 		p.iso.Locked = stateOf(p.root.lock(p.sources))
 	}
+	if err := p.awaitStage(); err != nil {
+		return nil, err
+	}
 	if err := p.finishRoot(); err != nil {
 		return nil, err
 	}
@@ -255,6 +258,16 @@ func (p *initProcess) startStage(program *os.File) error {
 		if err := unix.Close(fd); err != nil {
 			return fmt.Errorf("closing the stage's descriptors: %w", err)
 		}
+	}
+	return nil
+}
+
+// awaitStage waits until the stage runs: until then it may still be loading its
+// own libraries from the old root.
+func (p *initProcess) awaitStage() error {
+	var hello stageReport
+	if err := (&conn{rw: p.stageCtl}).receive(&hello); err != nil {
+		return fmt.Errorf("waiting for the stage: %w", err)
 	}
 	return nil
 }

@@ -23,9 +23,9 @@ const (
 // stageGo is the byte that makes the stage execute the job.
 const stageGo = 'g'
 
-// stageMain is the process that becomes the job: it waits for its orders, drops
-// all privileges, reports, waits for one byte, and executes. It returns only on
-// failure.
+// stageMain is the process that becomes the job: it says that it is there, waits
+// for its orders, drops all privileges, reports, waits for one byte, and
+// executes. It returns only on failure.
 //
 // Credentials, capabilities, no_new_privs and seccomp belong to a thread, and
 // execve keeps those of the calling one: so all is done on one locked thread, by
@@ -34,6 +34,9 @@ func stageMain() error {
 	runtime.LockOSThread()
 	unix.CloseOnExec(stageControl)
 	c := &conn{rw: os.NewFile(stageControl, "control")}
+	if err := c.send(stageReport{}); err != nil {
+		return err
+	}
 	var cfg stageConfig
 	if err := c.receive(&cfg); err != nil {
 		return err

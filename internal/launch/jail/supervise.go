@@ -28,7 +28,7 @@ func (p *initProcess) supervise() error {
 			var o order
 			if err := p.ctl.receive(&o); err != nil {
 				p.killAll()
-				os.Exit(exitInternal)
+				unix.Exit(exitInternal)
 			}
 			orders <- o.Verb
 		}
