@@ -205,7 +205,7 @@ func checkComputeInside(a *appraisal) outcome {
 	if !ok {
 		return unknown("the job's devices are not recorded")
 	}
-	for _, d := range strings.Fields(devices) {
+	for d := range strings.FieldsSeq(devices) {
 		if d != "null" && d != "urandom" && !slices.Contains(a.in.Policy.Devices, d) {
 			return failed(fmt.Sprintf("the job could open device %q", d)).with(strings.Join(a.in.Policy.Devices, " "), devices)
 		}

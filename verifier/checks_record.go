@@ -293,7 +293,7 @@ func jsonText(v any) string {
 }
 
 func claimTimes(a *appraisal) string {
-	ms := int64(a.statement.Time) //nolint:gosec // G115: at most 2^53.
+	ms := int64(a.statement.Time)
 	if want := time.UnixMilli(ms).UTC().Format(cer.TimeLayout); a.bundle.CreatedAt != want {
 		return fmt.Sprintf("createdAt is %q, the statement says %q", a.bundle.CreatedAt, want)
 	}

@@ -339,7 +339,7 @@ func (a *appraisal) summary() Summary {
 		s.CertificateHash = a.bundle.CertificateHash
 	}
 	if a.statement != nil {
-		ms := int64(a.statement.Time) //nolint:gosec // G115: at most 2^53.
+		ms := int64(a.statement.Time)
 		s.ClaimedTime = time.UnixMilli(ms).UTC().Format(time.RFC3339)
 		d := attest.EvidenceDigest(a.capsule.Statement, a.capsule.Signature, a.capsule.Items)
 		s.EvidenceDigest = hex.EncodeToString(d[:])

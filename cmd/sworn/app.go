@@ -131,7 +131,7 @@ func selfDigest() (sum [32]byte) {
 	if err != nil {
 		return sum
 	}
-	f, err := os.Open(exe) //nolint:gosec // G304: this program.
+	f, err := os.Open(exe)
 	if err != nil {
 		return sum
 	}

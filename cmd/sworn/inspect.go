@@ -201,7 +201,7 @@ func treeStatement(t *treeWriter, raw []byte) {
 		t.row(1, "cannot be read", err.Error())
 		return
 	}
-	ms := int64(st.Time) //nolint:gosec // G115: at most 2^53.
+	ms := int64(st.Time)
 	for _, r := range [][2]string{
 		{"type", "run"},
 		{"claimed time", time.UnixMilli(ms).UTC().Format(cer.TimeLayout)},

@@ -85,12 +85,12 @@ func checkStateDir(dir string) error {
 
 // lockFile takes an exclusive lock and writes this process's id beside it.
 func lockFile(ctx context.Context, path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600) //nolint:gosec // G304: in the state folder.
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock: %w: %w", ErrState, err)
 	}
 	for deadline := time.Now().Add(lockWait); ; {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) //nolint:gosec // G115: a descriptor.
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil {
 			break
 		}
@@ -135,7 +135,7 @@ func (j *journal) load(ctx context.Context, o *Options, dir string, life attest.
 		return fmt.Errorf("reading the register: %w", err)
 	}
 	path := filepath.Join(dir, "log")
-	old, err := os.ReadFile(path) //nolint:gosec // G304: in the state folder.
+	old, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("reading the log: %w: %w", ErrState, err)
 	}
@@ -223,7 +223,7 @@ func (j *journal) reopen(path string) error {
 // write replaces the log's file in one step.
 func (j *journal) write(path string, b []byte) error {
 	tmp := path + ".tmp"
-	f, err := os.OpenFile(tmp, os.O_RDWR|os.O_CREATE|os.O_TRUNC|os.O_APPEND|unix.O_NOFOLLOW, 0o600) //nolint:gosec // G304: in the state folder.
+	f, err := os.OpenFile(tmp, os.O_RDWR|os.O_CREATE|os.O_TRUNC|os.O_APPEND|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return fmt.Errorf("writing the log: %w: %w", ErrState, err)
 	}
