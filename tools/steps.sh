@@ -85,6 +85,15 @@ lint() {
 	done
 }
 
+# fix is no check: it lets the linters mend what they can.
+fix() {
+	local bin
+	bin=$(tool gofumpt)
+	files '*.go' | xargs -d '\n' "$bin" -w
+	bin=$(tool golangci-lint)
+	"$bin" run --fix "${every[@]}"
+}
+
 build() {
 	local os
 	portable
@@ -219,6 +228,6 @@ paths() {
 
 case ${1:-} in
 test) race ;;
-format | arch | vet | staticcheck | lint | build | simulator | wasm | fuzz | reproducible | generate | tidy | paths) "$1" ;;
+format | arch | vet | staticcheck | lint | build | simulator | wasm | fuzz | reproducible | generate | tidy | paths | fix) "$1" ;;
 *) fail "no such step: ${1:-}" ;;
 esac
