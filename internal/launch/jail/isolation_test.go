@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -353,4 +354,54 @@ func TestLimits(t *testing.T) {
 	if want := "0\n4294967296\n20\n30\n1048576\n9\n"; got.out != want {
 		t.Errorf("got %q, want %q; %s", got.out, want, got.err)
 	}
+}
+
+// A limit on memory that the launcher's own runtime could not live with, and an
+// environment of the largest size.
+func TestSmallAddressSpace(t *testing.T) {
+	spec := shellSpec(t, "sh", "-c", "echo ${#LARGE}")
+	spec.Limits.AddressSpace = 16 << 20
+	spec.Command.Env = []string{"LARGE=" + strings.Repeat("x", 100_000)}
+	for i := range 7 {
+		spec.Command.Env = append(spec.Command.Env, "MORE"+itoa(i)+"="+strings.Repeat("y", 120_000))
+	}
+	if got := runJob(t, spec, ""); got.out != "100000\n" || got.exit.Code != 0 {
+		t.Errorf("got %+v", got)
+	}
+}
+
+// Nothing of a job is left in the launcher.
+func TestNoLeaks(t *testing.T) {
+	open := func() int {
+		names, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(names)
+	}
+	one := func() {
+		j, err := jail.Start(context.Background(), jobSpec(t, "echo"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := j.Run(context.Background(), jail.IO{}); err != nil {
+			t.Error(err)
+		}
+		if err := j.Close(); err != nil {
+			t.Error(err)
+		}
+		bad := jobSpec(t, "echo")
+		bad.Files[0].Source = "/none"
+		if _, err := jail.Start(context.Background(), bad); !errors.Is(err, jail.ErrSource) {
+			t.Error(err)
+		}
+	}
+	one()
+	files, routines := open(), runtime.NumGoroutine()
+	for range 5 {
+		one()
+	}
+	eventually(t, "descriptors and goroutines are freed", func() bool {
+		return open() <= files && runtime.NumGoroutine() <= routines
+	})
 }
