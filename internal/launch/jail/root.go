@@ -232,8 +232,11 @@ func (r *root) makeDevices() error {
 // what the job writes there is its own.
 func (r *root) placeScratch(cfg *config, uid, gid int) error {
 	fd, _, err := newMount("tmpfs", []mountOption{
-		{"size", strconv.FormatUint(cfg.Scratch, 10)}, {"mode", "0700"},
-		{"nr_inodes", strconv.Itoa(scratchInodes)}, {"uid", strconv.Itoa(uid)}, {"gid", strconv.Itoa(gid)},
+		{"size", strconv.FormatUint(cfg.Scratch, 10)},
+		{"mode", "0700"},
+		{"nr_inodes", strconv.Itoa(scratchInodes)},
+		{"uid", strconv.Itoa(uid)},
+		{"gid", strconv.Itoa(gid)},
 	}, "noswap", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV)
 	if err != nil {
 		return err
