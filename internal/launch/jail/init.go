@@ -182,8 +182,7 @@ func (p *initProcess) finishRoot() error {
 		return as(failIsolation, err)
 	}
 	p.iso.Devices, p.iso.DevicesBy, p.iso.Proc = []string{"null", "urandom"}, by, No
-	uid, gid := p.scratchOwner()
-	if err := p.root.placeScratch(&p.cfg, uid, gid); err != nil {
+	if err := p.root.placeScratch(&p.cfg); err != nil {
 		return as(failIsolation, err)
 	}
 	if p.cfg.Proc {
@@ -198,15 +197,6 @@ func (p *initProcess) finishRoot() error {
 	}
 	p.iso.ClosedRoot = Yes
 	return nil
-}
-
-// scratchOwner is who the job will be: its own uid where the map holds it, else
-// init's.
-func (p *initProcess) scratchOwner() (uid, gid int) {
-	if p.cfg.UID < 0 || unix.Geteuid() != 0 {
-		return unix.Geteuid(), unix.Getegid()
-	}
-	return p.cfg.UID, p.cfg.GID
 }
 
 // measured copies the sources while the launcher is told how far it got.

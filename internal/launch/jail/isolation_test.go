@@ -166,6 +166,13 @@ func TestStrict(t *testing.T) {
 func launcherMain(role string) int {
 	spec := newSpec("echo")
 	switch role {
+	case "caged":
+		return status(cage())
+	case "refused":
+		if j, err := jail.Start(context.Background(), spec); !errors.Is(err, jail.ErrIsolation) || j != nil {
+			return status(fmt.Errorf("without an open command: %w", err))
+		}
+		spec.Open = &jail.Command{Path: spec.Files[0].Source, Argv: spec.Command.Argv}
 	case "orphan":
 		spec.Command.Argv[0] = "job:hang"
 	case "strict":
@@ -190,8 +197,45 @@ func launcherMain(role string) int {
 		return status(err)
 	}
 	iso := j.Isolation()
+	if role == "refused" || role == "contained" {
+		fmt.Print(exit.Code, " ", iso.Mode, " ", iso.OwnUID)
+		return status(j.Close())
+	}
 	fmt.Print(exit.Code, " ", iso.Missing())
 	return status(j.Close())
+}
+
+// cage gives up, in a user namespace, the right to make any namespace, and
+// executes the launcher "refused".
+func cage() error {
+	runtime.LockOSThread()
+	if err := os.WriteFile("/proc/sys/user/max_user_namespaces", []byte("0"), 0); err != nil {
+		return err
+	}
+	const noRoot = 0x01 | 0x02
+	if err := unix.Prctl(unix.PR_SET_SECUREBITS, noRoot, 0, 0, 0); err != nil {
+		return err
+	}
+	return syscall.Exec("/proc/self/exe", []string{"launcher:refused"}, os.Environ())
+}
+
+// In a user namespace like that of a container there is a closed root without an
+// own uid; where no namespaces can be had, a run is open if the Spec says so.
+func TestContained(t *testing.T) {
+	for role, want := range map[string]string{
+		"contained": "42 closed refused:EINVAL",
+		"caged":     "42 open no",
+	} {
+		cmd := launcherCmd(t, "launcher:"+role, 0)
+		cmd.SysProcAttr = &syscall.SysProcAttr{
+			Cloneflags:  unix.CLONE_NEWUSER,
+			UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+			GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+		}
+		if out, err := cmd.CombinedOutput(); err != nil || string(out) != want {
+			t.Errorf("%s: %v, got %q, want %q", role, err, out, want)
+		}
+	}
 }
 
 // launcherCmd makes a command of the test binary, as another user if uid is
