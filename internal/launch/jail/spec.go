@@ -72,7 +72,8 @@ type File struct {
 type Limits struct {
 	// AddressSpace is RLIMIT_AS in bytes.
 	AddressSpace uint64 `json:"address_space"`
-	// OpenFiles is RLIMIT_NOFILE.
+	// OpenFiles is RLIMIT_NOFILE. Zero means a soft limit of 1024 below the hard
+	// one that the launcher has.
 	OpenFiles uint64 `json:"open_files"`
 	// Processes is RLIMIT_NPROC: processes and threads of the job's uid. Zero
 	// means 4096: there is always a bound.
