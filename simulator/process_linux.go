@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/google/go-tpm/tpm2"
+
+	"github.com/sworn-run/sworn/tpm/tpmdev"
 )
 
 // Commands of swtpm's control channel: a number, big-endian, answered by a
@@ -214,7 +216,7 @@ func (h *home) awaitEnd(ctx context.Context, pid int) (bool, error) {
 func (h *home) shutdown(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, patience/20)
 	defer cancel()
-	t, err := dial(ctx, "unix:"+h.path(socketFile))
+	t, err := tpmdev.Dial(ctx, "unix:"+h.path(socketFile))
 	if err != nil {
 		return
 	}

@@ -31,8 +31,8 @@ import (
 	"fmt"
 )
 
-// The errors of this package; every error returned wraps one of them, or that
-// of the context if it ended first.
+// The errors of this package; every error returned wraps one of them,
+// [attest.ErrArgument], or that of the context if it ended first.
 var (
 	// ErrNotInstalled reports that a program that has to be there is not:
 	// swtpm or swtpm_setup.

@@ -15,6 +15,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sworn-run/sworn/attest"
+	"github.com/sworn-run/sworn/tpm/tpmdev"
 )
 
 // The files of a software TPM below its directory, beside the maker's. swtpm
@@ -90,8 +93,8 @@ func (s *SWTPM) Close() error {
 // removed.
 //
 // The error wraps [ErrNotInstalled] if swtpm or swtpm_setup is missing,
-// [ErrDir] or [ErrSocketPath] for a directory or address that cannot be used,
-// [ErrRunning] if this TPM is running, [ErrTPM] if swtpm fails, or the
+// [ErrDir] or [ErrSocketPath] for a directory that cannot be used,
+// [attest.ErrArgument] for an address, [ErrRunning] if this TPM is running, [ErrTPM] if swtpm fails, or the
 // context's error if that ended first. On error nothing is left running.
 func StartSWTPM(ctx context.Context, o Options) (*SWTPM, error) {
 	s, err := startSWTPM(ctx, o)
@@ -159,11 +162,14 @@ func StopSWTPM(ctx context.Context, dir string) error {
 func provision(ctx context.Context, maker *Maker, addr string) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	t, err := dial(ctx, addr)
+	t, err := tpmdev.Dial(ctx, addr)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", ErrTPM, err)
 	}
-	return errors.Join(maker.Provision(ctx, t), t.Close())
+	defer t.Close()
+	// A command that takes too long ends with its connection.
+	defer context.AfterFunc(ctx, func() { _ = t.Close() })()
+	return maker.Provision(ctx, t)
 }
 
 // home is the directory of a software TPM, locked against others who would
@@ -235,11 +241,16 @@ func (h *home) listenAddr(addr string) (string, error) {
 	}
 	hostPort, ok := strings.CutPrefix(addr, "tcp:")
 	host, port, err := net.SplitHostPort(hostPort)
-	if ip := net.ParseIP(host); !ok || err != nil || ip == nil || !ip.IsLoopback() {
-		return "", fmt.Errorf("%q is not tcp:HOST:PORT with a loopback address: %w", addr, ErrDir)
+	ip := net.ParseIP(host)
+	if !ok || err != nil || ip == nil || !ip.IsLoopback() {
+		return "", fmt.Errorf("%q is not tcp:HOST:PORT with a loopback address: %w", addr, attest.ErrArgument)
 	}
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n != 0 {
-		return addr, err
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return "", fmt.Errorf("%q has no port: %w: %w", addr, attest.ErrArgument, err)
+	}
+	if n != 0 {
+		return "tcp:" + net.JoinHostPort(ip.String(), strconv.FormatUint(n, 10)), nil
 	}
 	// swtpm cannot choose one itself, nor be handed a listening socket.
 	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
