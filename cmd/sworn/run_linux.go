@@ -246,7 +246,7 @@ func (a *app) runJob(ctx context.Context, f *runFlags, command []string) error {
 	if err != nil {
 		return err
 	}
-	defer dev.Close() //nolint:errcheck // nothing is written by closing.
+	defer dev.Close()
 	o.Device = launch.Device{Attester: dev, Measurer: dev, Life: dev, Register: f.pcr}
 	bar := a.progress(f.quiet)
 	o.Progress = bar.update

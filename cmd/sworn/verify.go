@@ -202,7 +202,7 @@ func readCapsule(name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() //nolint:errcheck // nothing was written.
+	defer f.Close()
 	b := make([]byte, 0, 1<<16)
 	buf := make([]byte, 1<<16)
 	for len(b) <= limits.CapsuleFile {

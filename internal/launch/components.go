@@ -36,7 +36,7 @@ func HashFile(name string) (sum [32]byte, size uint64, err error) {
 	if err != nil {
 		return sum, 0, fmt.Errorf("%w: %w", ErrUsage, err)
 	}
-	defer f.Close() //nolint:errcheck // nothing was written.
+	defer f.Close()
 	st, err := f.Stat()
 	if err != nil {
 		return sum, 0, fmt.Errorf("%s: %w: %w", name, ErrUsage, err)
@@ -58,7 +58,7 @@ func readBounded(name string, limit int64) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUsage, err)
 	}
-	defer f.Close() //nolint:errcheck // nothing was written.
+	defer f.Close()
 	b, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil || int64(len(b)) > limit {
 		return nil, fmt.Errorf("%s is larger than %d bytes or cannot be read: %w", name, limit, ErrUsage)

@@ -42,7 +42,7 @@ func newMount(fstype string, options []mountOption, optional string, attrs int) 
 	if err != nil {
 		return -1, No, fmt.Errorf("opening a new %s: %w", fstype, err)
 	}
-	defer unix.Close(fs) //nolint:errcheck // a configuration descriptor
+	defer unix.Close(fs)
 	for _, o := range options {
 		if err := unix.FsconfigSetString(fs, o.key, o.value); err != nil {
 			return -1, No, fmt.Errorf("setting %s=%s of %s: %w", o.key, o.value, fstype, err)

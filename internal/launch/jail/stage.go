@@ -301,8 +301,7 @@ func (x *execution) limit() error {
 
 // errnoOf returns the errno in an error, EIO where there is none.
 func errnoOf(err error) unix.Errno {
-	var errno unix.Errno
-	if errors.As(err, &errno) {
+	if errno, ok := errors.AsType[unix.Errno](err); ok {
 		return errno
 	}
 	return unix.EIO
