@@ -100,7 +100,9 @@ func connectSocket(ctx context.Context, network, address string) (*conn, error) 
 		}
 		return nil, classify(err)
 	}
-	return newConn(s, s.SetDeadline), nil
+	c := newConn(s, s.SetDeadline)
+	c.alone = true
+	return c, nil
 }
 
 // classify gives an error of connecting its sentinel.
@@ -127,6 +129,8 @@ type conn struct {
 	rw          io.ReadWriteCloser
 	setDeadline func(time.Time) error
 	timeout     time.Duration
+	// alone is set if the TPM serves one client at a time, on a socket.
+	alone bool
 
 	// mu serialises commands and guards broken.
 	mu     sync.Mutex
