@@ -108,15 +108,17 @@ func connectSocket(ctx context.Context, network, address string) (*conn, error) 
 // classify gives an error of connecting its sentinel.
 func classify(err error) error {
 	var dns *net.DNSError
+	var timeout net.Error
 	switch {
 	case errors.Is(err, ErrUsage):
 		return err
-	case errors.Is(err, syscall.EBUSY), errors.Is(err, syscall.EAGAIN):
+	case errors.Is(err, syscall.EBUSY), errors.Is(err, syscall.EAGAIN),
+		errors.As(err, &timeout) && timeout.Timeout() && !errors.As(err, &dns):
 		// A bare TPM device has one opener; a full listen queue has others
-		// waiting before us.
+		// waiting before us: a unix socket says so at once, TCP is silent.
 		return fmt.Errorf("%w: %w", ErrBusy, err)
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENXIO),
-		errors.Is(err, syscall.ENODEV), errors.Is(err, syscall.ENOTSOCK), errors.Is(err, os.ErrDeadlineExceeded),
+		errors.Is(err, syscall.ENODEV), errors.Is(err, syscall.ENOTSOCK),
 		errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH), errors.As(err, &dns):
 		return fmt.Errorf("%w: %w", ErrAbsent, err)
 	default:
