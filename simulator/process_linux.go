@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -53,17 +54,34 @@ func (h *home) spawn(ctx context.Context, addr string, detach bool) error {
 	if !detach {
 		cmd.SysProcAttr.Pdeathsig = syscall.SIGTERM
 	}
-	if err := cmd.Start(); err != nil {
+	ended, err := startLocked(cmd)
+	if err != nil {
 		return fmt.Errorf("running swtpm: %w: %w", ErrTPM, err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
 	if err := h.await(ctx, ended); err != nil {
 		_ = cmd.Process.Kill()
 		out, _ := os.ReadFile(h.path(logFile))
 		return fmt.Errorf("waiting for swtpm: %w: %w: %s", ErrTPM, errors.Join(err, h.clean()), lastLines(out))
 	}
 	return nil
+}
+
+// startLocked starts a program from a thread that lives as long as the program
+// does: the kernel sends the death signal when the thread that started it ends
+// (PR_SET_PDEATHSIG, prctl(2)), which may be long before this process does. The
+// channel tells how the program ended.
+func startLocked(cmd *exec.Cmd) (<-chan error, error) {
+	started, ended := make(chan error), make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			ended <- cmd.Wait()
+		}
+	}()
+	return ended, <-started
 }
 
 // serverOption returns the option by which swtpm listens at an address.
