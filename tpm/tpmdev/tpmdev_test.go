@@ -187,6 +187,50 @@ func TestQuoteNeedsTheAuthorization(t *testing.T) {
 	checkHandles(t, d, 1)
 }
 
+// TestAuthorizationStaysHere: no command carries the AK's authorization value
+// in clear, so that nobody on the way to the TPM learns it.
+func TestAuthorizationStaysHere(t *testing.T) {
+	rw, err := Dial(t.Context(), startTPM(t).unix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rw.Close()
+	var commands []byte
+	d, err := OpenTransport(t.Context(), sendFunc(func(command []byte) ([]byte, error) {
+		commands = append(commands, command...)
+		return rw.Send(command)
+	}), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	attestOne(t, d)
+	auth := bytes.Clone(d.ak.auth)
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if len(auth) != authSize || len(commands) < 500 {
+		t.Fatalf("%d bytes of authorization value, %d of commands", len(auth), len(commands))
+	}
+	if bytes.Contains(commands, auth[:8]) {
+		t.Error("the authorization value is in a command")
+	}
+}
+
+// TestAuthorizationHasNoZero: see newAuth.
+func TestAuthorizationHasNoZero(t *testing.T) {
+	seen := map[string]bool{}
+	for range 1000 {
+		auth := newAuth()
+		if len(auth) != authSize || bytes.IndexByte(auth, 0) >= 0 {
+			t.Fatalf("authorization value %x", auth)
+		}
+		seen[string(auth)] = true
+	}
+	if len(seen) != 1000 {
+		t.Errorf("%d of 1000 values differ", len(seen))
+	}
+}
+
 // checkHandles compares the number of transient objects in the TPM, and wants
 // no session.
 func checkHandles(t *testing.T, d *TPM, objects int) {
