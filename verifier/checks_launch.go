@@ -175,11 +175,13 @@ func checkProtectionMemory(a *appraisal) outcome {
 		return unknown("the launch cannot be read")
 	}
 	iso, mem := a.environments[cer.KindIsolation], a.environments[cer.KindMemory]
+	if v, _ := mem.Get("swap"); v != "none" && v != "zram" {
+		return failed(fmt.Sprintf("swap is %q", v)).with("none or zram", v)
+	}
 	for _, f := range []struct {
 		env        *cer.Environment
 		name, want string
 	}{
-		{mem, "swap", "none"},
 		{mem, "hibernation", "none"},
 		{mem, "kexec_loaded", "no"},
 		{iso, "no_core", factYes},
@@ -189,6 +191,9 @@ func checkProtectionMemory(a *appraisal) outcome {
 		if v, _ := f.env.Get(f.name); v != f.want {
 			return failed(fmt.Sprintf("%s is %q", f.name, v)).with(f.want, v)
 		}
+	}
+	if v, _ := mem.Get("core_pattern"); strings.HasPrefix(v, "@") {
+		return failed(fmt.Sprintf("core_pattern %q sends memory to a socket", v))
 	}
 	return passed("no swap, no hibernation, no core dumps")
 }

@@ -140,11 +140,8 @@ func (j *jobFlags) job(command []string) (launch.Job, error) {
 		}
 		job.Env = append(job.Env, n+"="+v)
 	}
-	exe, err := os.Executable()
-	if err != nil {
-		return job, err
-	}
-	job.Launcher = exe
+	// The running program itself, whatever its path leads to by now.
+	job.Launcher = "/proc/self/exe"
 	return job, nil
 }
 

@@ -97,7 +97,8 @@ type Isolation struct {
 	Seccomp State `json:"seccomp"`
 	// Keyring: the job has a new, empty session keyring.
 	Keyring State `json:"keyring"`
-	// NoCore: RLIMIT_CORE is 0.
+	// NoCore: RLIMIT_CORE is 1 byte, which stops core files and piped core
+	// handlers alike.
 	NoCore State `json:"no_core"`
 	// InitNonDumpable and LauncherNonDumpable: no ptrace, /proc/PID/mem or core
 	// of the job's init and of the launcher that called Start.

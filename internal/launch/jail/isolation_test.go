@@ -395,7 +395,7 @@ func TestLimits(t *testing.T) {
 	spec := jobSpec(t, "limits")
 	spec.Limits = jail.Limits{AddressSpace: 4 << 30, OpenFiles: 20, Processes: 30, FileSize: 1 << 20, CPUSeconds: 9}
 	got := runJob(t, spec, "")
-	if want := "0\n4294967296\n20\n30\n1048576\n9\n"; got.out != want {
+	if want := "1\n4294967296\n20\n30\n1048576\n9\n"; got.out != want {
 		t.Errorf("got %q, want %q; %s", got.out, want, got.err)
 	}
 }

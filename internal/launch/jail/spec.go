@@ -68,7 +68,7 @@ type File struct {
 }
 
 // Limits are resource limits of the job (setrlimit(2)). Zero leaves the limit
-// that the launcher has. RLIMIT_CORE is always 0.
+// that the launcher has. RLIMIT_CORE is always 1, which stops every dump.
 type Limits struct {
 	// AddressSpace is RLIMIT_AS in bytes.
 	AddressSpace uint64 `json:"address_space"`
