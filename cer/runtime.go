@@ -30,6 +30,9 @@ const (
 	Provider = "self-hosted"
 	// PromptNone is the prompt of a job that has none.
 	PromptNone = "sworn:none"
+	// SDKVersion is the snapshot's sdkVersion: what wrote the record. Which
+	// launcher it was is a measured component, not a claim.
+	SDKVersion = "sworn-runtime/1"
 )
 
 // Stream is what is known of the bytes of one stream.

@@ -71,11 +71,17 @@ func (a *appraisal) noLaunch() (outcome, bool) {
 	}
 }
 
-// listed returns the policy's entry for a component; nil if there is none.
-func (a *appraisal) listed(c *cer.Component) *PolicyComponent {
+// unlisted returns the first component that the policy does not list; nil if it
+// lists all.
+func (a *appraisal) unlisted() *cer.Component {
+	type key struct{ role, name string }
+	listed := map[key]bool{}
 	for i := range a.in.Policy.Components {
-		if p := &a.in.Policy.Components[i]; p.Role == c.Role && p.Name == c.Name {
-			return p
+		listed[key{a.in.Policy.Components[i].Role, a.in.Policy.Components[i].Name}] = true
+	}
+	for _, c := range a.components {
+		if !listed[key{c.Role, c.Name}] {
+			return c
 		}
 	}
 	return nil
@@ -85,15 +91,14 @@ func checkComponentsMatch(a *appraisal) outcome {
 	if o, no := a.noLaunch(); no {
 		return o
 	}
+	measured := map[string]*cer.Component{}
+	for _, c := range a.components {
+		measured[c.Key()] = c
+	}
 	for i := range a.in.Policy.Components {
 		p := &a.in.Policy.Components[i]
 		key := (&cer.Component{Role: p.Role, Name: p.Name}).Key()
-		var found *cer.Component
-		for _, c := range a.components {
-			if c.Role == p.Role && c.Name == p.Name {
-				found = c
-			}
-		}
+		found := measured[key]
 		if found == nil {
 			return failed(key+" was not measured").with(strings.Join(p.Digest, " or ")+string(p.Value), "")
 		}
@@ -109,10 +114,8 @@ func checkComponentsMatch(a *appraisal) outcome {
 		}
 	}
 	if a.in.Policy.Others != OthersReport {
-		for _, c := range a.components {
-			if a.listed(c) == nil {
-				return failed(c.Key()+" was measured, and the policy does not list it").with("", strings.Join(c.Digest, " or ")+string(c.Value))
-			}
+		if c := a.unlisted(); c != nil {
+			return failed(c.Key()+" was measured, and the policy does not list it").with("", strings.Join(c.Digest, " or ")+string(c.Value))
 		}
 	}
 	return passed(fmt.Sprintf("%d components as the policy lists them", len(a.in.Policy.Components)))
@@ -140,10 +143,8 @@ func checkComponentsClosed(a *appraisal) outcome {
 			return unknown(fmt.Sprintf("the job's root was not closed: %s is %q", name, v))
 		}
 	}
-	for _, c := range a.components {
-		if a.listed(c) == nil {
-			return failed(c.Key() + " was measured, and the policy does not list it")
-		}
+	if c := a.unlisted(); c != nil {
+		return failed(c.Key() + " was measured, and the policy does not list it")
 	}
 	return passed(fmt.Sprintf("%d files, read-only, nothing else", a.countFiles()))
 }

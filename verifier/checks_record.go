@@ -274,7 +274,7 @@ func claimSnapshot(a *appraisal) string {
 			return fmt.Sprintf("%s is %q, log and statement say %q", c.what, c.got, c.want)
 		}
 	}
-	if s.ModelVersion != nil || s.AppID != nil || s.SDKVersion == nil {
+	if s.ModelVersion != nil || s.AppID != nil || s.SDKVersion == nil || *s.SDKVersion != cer.SDKVersion {
 		return "modelVersion, appId or sdkVersion is not what Sworn writes"
 	}
 	if fmt.Sprint(a.runtime.NotApplicable) != fmt.Sprint(wants.NotApplicable) {

@@ -270,7 +270,7 @@ func (a *app) runJob(ctx context.Context, f *runFlags, command []string) error {
 func (f *runFlags) options(command []string) (launch.Options, error) {
 	o := launch.Options{
 		Disclose: f.disclose, Strict: f.isolation == "strict", Proc: f.proc, Timeout: f.timeout,
-		Version: version, Now: time.Now, SelfCheck: selfCheck,
+		Now: time.Now, SelfCheck: selfCheck,
 	}
 	if len(command) == 0 {
 		return o, usage("sworn run --record FILE -- COMMAND ARGUMENT…", "no command given")

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -248,9 +247,10 @@ func hintFor(err error) string {
 	switch {
 	case os.IsPermission(err):
 		return "may this user read and write there?"
-	case strings.Contains(err.Error(), "required flag"):
-		return "sworn --help"
 	default:
-		return platformHint(err)
+		if hint := platformHint(err); hint != "" {
+			return hint
+		}
+		return "sworn --help"
 	}
 }

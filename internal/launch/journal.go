@@ -148,7 +148,7 @@ func (j *journal) load(ctx context.Context, o *Options, dir string, life attest.
 			return fmt.Errorf("setting the log aside: %w: %w", ErrState, err)
 		}
 		if o.Log != nil {
-			o.Log.Warn("the register does not confirm the log; a new one begins, and log.origin will not be established until the TPM is reset", "set aside", lost)
+			o.Log.Warn("the register does not confirm the log, a new one begins", "set aside", lost)
 		}
 	}
 	return j.begin(path, o, now, life)
@@ -248,9 +248,14 @@ func (j *journal) begin(path string, o *Options, now []attest.RegisterValue, lif
 		Firmware: fmt.Sprintf("%016x", life.Counters.Firmware), Identity: cer.SHA256Digest(life.Identity),
 	}
 	j.log = &attest.Log{Register: o.Device.Register}
+	zero := true
 	for _, v := range now {
+		zero = zero && bytes.Equal(v.Value, make([]byte, len(v.Value)))
 		j.log.Banks = append(j.log.Banks, v.Bank)
 		origin.Start = append(origin.Start, cer.OriginValue{Bank: v.Bank.String(), Value: fmt.Sprintf("%x", v.Value)})
+	}
+	if !zero && o.Log != nil {
+		o.Log.Warn("the register is not zero and no log here explains it: log.origin will not be established until the TPM is reset", "register", o.Device.Register)
 	}
 	if !slices.IsSorted(j.log.Banks) {
 		return fmt.Errorf("banks are not in ascending order: %w", ErrDevice)

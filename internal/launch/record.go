@@ -153,7 +153,7 @@ func (l *launch) bundle(exit jail.Exit, c *capture, started, ended time.Time) ([
 		return nil, fmt.Errorf("sealing the runtime: %w", err)
 	}
 	f := cer.ForcedSnapshot(rt.Parameters, l.components, l.id, 0)
-	version := "sworn " + l.o.Version
+	version := cer.SDKVersion
 	s := cer.Snapshot{
 		Type: cer.SnapshotType, ProtocolVersion: cer.Protocol120, ExecutionSurface: cer.Surface,
 		ExecutionID: f.ExecutionID, Timestamp: cer.FormatTime(started), Provider: f.Provider, Model: f.Model,
