@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -350,11 +351,7 @@ func hashValue(raw jsontext.Value) string {
 	if raw.Kind() != jsontext.KindString {
 		return FormatHash(sha256.Sum256(raw))
 	}
-	text, err := jsontext.AppendUnquote(nil, raw)
-	if err != nil {
-		return "" // not reached: raw has been validated; and no hash is empty
-	}
-	return FormatHash(sha256.Sum256(text))
+	return FormatHash(sha256.Sum256([]byte(unquote(raw))))
 }
 
 // isCommitment tells a value that a node has replaced (protocol 1.3.1). What
@@ -378,10 +375,10 @@ func (v *verification) certificate(top object, claimed string) {
 	if top.get("policyEvaluation") != nil {
 		try = append(try, ProjectionPolicy)
 	}
-	for i := len(try) - 1; i >= 0; i-- {
-		if digest := projectionHash(top, try[i], signals); FormatHash(digest) == claimed {
-			v.result.Projection, v.result.CertificateHash = try[i], digest
-			v.result.Uncovered = uncovered(top, try[i])
+	for _, t := range slices.Backward(try) {
+		if digest := projectionHash(top, t, signals); FormatHash(digest) == claimed {
+			v.result.Projection, v.result.CertificateHash = t, digest
+			v.result.Uncovered = uncovered(top, t)
 			return
 		}
 	}

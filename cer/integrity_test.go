@@ -3,6 +3,7 @@ package cer_test
 import (
 	"crypto/sha256"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -56,11 +57,17 @@ func TestProjections(t *testing.T) {
 		want      cer.Projection // ProjectionUnknown: refused
 		uncovered []string
 	}{
-		"nothing but four":        {nil, nil, cer.ProjectionFour, nil},
-		"meta is never covered":   {map[string]string{"meta": "{}"}, nil, cer.ProjectionFour, []string{"/meta"}},
-		"meta cannot be covered":  {map[string]string{"meta": "{}"}, []string{"meta"}, cer.ProjectionUnknown, nil},
-		"context not covered":     {map[string]string{"context": noted}, nil, cer.ProjectionFour, []string{"/context"}},
-		"signals covered":         {map[string]string{"context": noted}, []string{"context=" + signals}, cer.ProjectionSignals, []string{"/context/a", "/context/z~0"}},
+		"nothing but four":       {nil, nil, cer.ProjectionFour, nil},
+		"meta is never covered":  {map[string]string{"meta": "{}"}, nil, cer.ProjectionFour, []string{"/meta"}},
+		"meta cannot be covered": {map[string]string{"meta": "{}"}, []string{"meta"}, cer.ProjectionUnknown, nil},
+		"context not covered":    {map[string]string{"context": noted}, nil, cer.ProjectionFour, []string{"/context"}},
+		"signals covered":        {map[string]string{"context": noted}, []string{"context=" + signals}, cer.ProjectionSignals, []string{"/context/a", "/context/z~0"}},
+		"names and texts with punctuation": {
+			map[string]string{"context": `{"a\"]}/":"x\\\"{[,","b":[{"c":"]"},"}"],"signals":[1],"t":-1}`, "{": "[]", "}": `"\\"`},
+			[]string{`context={"signals":[1]}`},
+			cer.ProjectionSignals,
+			[]string{`/context/a"]}~1`, "/context/b", "/context/t", "/{", "/}"},
+		},
 		"signals are all":         {map[string]string{"context": signals}, []string{"context"}, cer.ProjectionSignals, nil},
 		"context covered":         {map[string]string{"context": noted}, []string{"context"}, cer.ProjectionContext, nil},
 		"text context covered":    {map[string]string{"context": `"c"`}, []string{"context"}, cer.ProjectionContext, nil},
@@ -71,7 +78,8 @@ func TestProjections(t *testing.T) {
 		"summary without context": {map[string]string{"context": signals, "contextSummary": `"s"`}, []string{"contextSummary"}, cer.ProjectionUnknown, nil},
 		"policy covered": {
 			map[string]string{"context": noted, "contextSummary": `"s"`, "policyEvaluation": "1"},
-			[]string{"context", "contextSummary", "policyEvaluation"}, cer.ProjectionPolicy, nil,
+			[]string{"context", "contextSummary", "policyEvaluation"},
+			cer.ProjectionPolicy, nil,
 		},
 		"policy alone": {map[string]string{"policyEvaluation": "{}"}, []string{"policyEvaluation"}, cer.ProjectionPolicy, nil},
 		"policy not covered": {
@@ -82,9 +90,7 @@ func TestProjections(t *testing.T) {
 		},
 	} {
 		members := map[string]string{"snapshot": snapshotText(t)}
-		for k, v := range e.members {
-			members[k] = v
-		}
+		maps.Copy(members, e.members)
 		got, err := cer.VerifyIntegrity(resealed(t, members, append(e.covered, "snapshot")...))
 		if e.want == cer.ProjectionUnknown {
 			if code := codeOf(t, got, err); code != cer.CodeCertificateHash {
@@ -166,7 +172,7 @@ func TestVerifyIntegrityShapes(t *testing.T) {
 			t.Errorf("%.30s: %v (%v), want %v", in, code, err, want)
 		}
 	}
-	if got := (cer.Code(0)).String() + cer.Code(200).String() + cer.Projection(0).String() + cer.Projection(9).String(); got != "UNKNOWN_ERRORUNKNOWN_ERRORunknownunknown" {
+	if got := cer.Code(0).String() + cer.Code(200).String() + cer.Projection(0).String() + cer.Projection(9).String(); got != "UNKNOWN_ERRORUNKNOWN_ERRORunknownunknown" {
 		t.Errorf("names of what is not: %s", got)
 	}
 }

@@ -24,37 +24,57 @@ func splitObject(c []byte) (object, error) {
 	if len(c) == 0 || c[0] != '{' {
 		return nil, fmt.Errorf("splitting an object: %w: not an object", ErrSchema)
 	}
-	d := jsontext.NewDecoder(bytes.NewBuffer(c), jsontext.AllowDuplicateNames(true))
-	if _, err := d.ReadToken(); err != nil {
-		return nil, fmt.Errorf("splitting an object: %w: %w", ErrStrict, err)
-	}
 	var out object
-	for d.PeekKind() == jsontext.KindString {
-		quoted, err := span(d, c)
-		if err != nil {
-			return nil, err
-		}
-		name, err := jsontext.AppendUnquote(nil, quoted)
-		if err != nil {
-			return nil, fmt.Errorf("splitting an object: %w: %w", ErrStrict, err)
-		}
-		value, err := span(d, c)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, member{string(name), quoted, value})
+	for i := 1; i < len(c) && c[i] == '"'; i++ { // after the brace or a comma
+		name := skipString(c, i)
+		value := skipValue(c, name+1)
+		m := member{quoted: c[i:name:name], value: jsontext.Value(c[name+1 : value : value])}
+		m.name = unquote(m.quoted)
+		out = append(out, m)
+		i = value
 	}
 	return out, nil
 }
 
-// span reads the next value and returns it as a part of c.
-func span(d *jsontext.Decoder, c []byte) (jsontext.Value, error) {
-	v, err := d.ReadValue()
-	if err != nil {
-		return nil, fmt.Errorf("splitting an object: %w: %w", ErrStrict, err)
+// skipValue returns the index after the value that begins at i.
+func skipValue(c []byte, i int) int {
+	for level := 0; i < len(c); {
+		switch c[i] {
+		case '"':
+			i = skipString(c, i)
+			if level == 0 {
+				return i
+			}
+			continue
+		case '{', '[':
+			level++
+		case '}', ']':
+			if level--; level < 0 {
+				return i // of what encloses a literal
+			}
+			if level == 0 {
+				return i + 1
+			}
+		case ',':
+			if level == 0 {
+				return i
+			}
+		}
+		i++
 	}
-	end := int(d.InputOffset())
-	return jsontext.Value(c[end-len(v) : end : end]), nil
+	return i
+}
+
+// unquote returns what a string of a text that has passed [Strict] stands for.
+func unquote(quoted []byte) string {
+	if bytes.IndexByte(quoted, '\\') < 0 {
+		return string(quoted[1 : len(quoted)-1])
+	}
+	text, err := jsontext.AppendUnquote(nil, quoted)
+	if err != nil {
+		return "" // not reached: the text is valid
+	}
+	return string(text)
 }
 
 // get returns the value of a member, or nil, whose Kind is that of no JSON.
@@ -73,9 +93,5 @@ func (o object) text(name string) string {
 	if raw.Kind() != jsontext.KindString {
 		return ""
 	}
-	text, err := jsontext.AppendUnquote(nil, raw)
-	if err != nil {
-		return ""
-	}
-	return string(text)
+	return unquote(raw)
 }

@@ -58,11 +58,11 @@ func IsCanonical(b []byte) bool {
 // canonical is Strict and then RFC 8785. With exact, numbers of magnitude 2^53
 // and more are refused altogether.
 func canonical(b []byte, depth int, exact bool) ([]byte, error) {
-	if err := strict(b, depth, exact); err != nil {
+	if err := scan(b, depth, exact); err != nil {
 		return nil, err
 	}
 	v := jsontext.Value(bytes.Clone(b))
-	if err := v.Canonicalize(); err != nil {
+	if err := v.Canonicalize(); err != nil { // validates as strict does
 		return nil, fmt.Errorf("canonicalising: %w: %w", ErrStrict, err)
 	}
 	return v, nil
@@ -72,9 +72,6 @@ func canonical(b []byte, depth int, exact bool) ([]byte, error) {
 // depth and numbers, so that what follows is bounded, and one of jsontext for
 // grammar, UTF-8, surrogates and duplicate names.
 func strict(b []byte, depth int, exact bool) error {
-	if len(b) > limits.CapsuleFile {
-		return fmt.Errorf("reading JSON: %w: %d bytes, at most %d", ErrStrict, len(b), limits.CapsuleFile)
-	}
 	if err := scan(b, depth, exact); err != nil {
 		return err
 	}
@@ -88,9 +85,12 @@ func strict(b []byte, depth int, exact bool) error {
 	return nil
 }
 
-// scan bounds the nesting and checks every number. It relies on no grammar: a
+// scan bounds the length and the nesting and checks every number. It relies on no grammar: a
 // text that confuses it is not JSON, and the pass that follows says so.
 func scan(b []byte, depth int, exact bool) error {
+	if len(b) > limits.CapsuleFile {
+		return fmt.Errorf("reading JSON: %w: %d bytes, at most %d", ErrStrict, len(b), limits.CapsuleFile)
+	}
 	level := 0
 	for i := 0; i < len(b); {
 		switch c := b[i]; {
@@ -118,7 +118,16 @@ func scan(b []byte, depth int, exact bool) error {
 
 // skipString returns the index after the string that begins at i.
 func skipString(b []byte, i int) int {
-	for i++; i < len(b); i++ {
+	i++
+	end := bytes.IndexByte(b[i:], '"')
+	if end < 0 {
+		return len(b)
+	}
+	escape := bytes.IndexByte(b[i:i+end], '\\')
+	if escape < 0 {
+		return i + end + 1
+	}
+	for i += escape; i < len(b); i++ {
 		switch b[i] {
 		case '\\':
 			i++

@@ -322,6 +322,9 @@ func FuzzCanonical(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		got, err := cer.Canonical(b)
+		if strictErr := cer.Strict(b, limits.BundleDepth); (err == nil) != (strictErr == nil) {
+			t.Fatalf("Canonical(%q): %v, Strict: %v", b, err, strictErr)
+		}
 		if err != nil {
 			if !errors.Is(err, cer.ErrStrict) || got != nil {
 				t.Fatalf("Canonical(%q) = %q, %v; want ErrStrict alone", b, got, err)

@@ -148,7 +148,7 @@ func loadMaker(dir string) (*Maker, error) {
 		loaded, err := loadAuthority(filepath.Join(dir, makerDir, stem))
 		if err != nil {
 			// Not %w: a file that is missing is not a maker that is missing.
-			return nil, fmt.Errorf("%w: %v", ErrDir, err) //nolint:errorlint // see above
+			return nil, fmt.Errorf("%w: %v", ErrDir, err)
 		}
 		*a = loaded
 	}
@@ -202,7 +202,7 @@ func (m *Maker) publish(role string) error {
 	case !errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("%w: %w", ErrDir, err)
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // G301: roots are for everybody to read.
 		return fmt.Errorf("%w: %w", ErrDir, err)
 	}
 	// Written aside first: whoever reads the folder sees the file or none.

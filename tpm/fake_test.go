@@ -37,16 +37,16 @@ type fakeAK struct {
 }
 
 // newECC returns a P-256 AK, or one of another curve.
-func newECC(t testing.TB, curve elliptic.Curve, hash attest.Alg) *fakeAK {
-	t.Helper()
+func newECC(tb testing.TB, curve elliptic.Curve, hash attest.Alg) *fakeAK {
+	tb.Helper()
 	k, err := ecdsa.GenerateKey(curve, rand.Reader)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	a := &fakeAK{signer: k, hierarchy: rhEndorsement[:], sign: scheme{algECDSA, hash}}
 	point, err := k.PublicKey.Bytes()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	size := (len(point) - 1) / 2
 	a.pub = public{
@@ -60,11 +60,11 @@ func newECC(t testing.TB, curve elliptic.Curve, hash attest.Alg) *fakeAK {
 }
 
 // newRSA returns an RSA AK.
-func newRSA(t testing.TB, bits int, s scheme) *fakeAK {
-	t.Helper()
+func newRSA(tb testing.TB, bits int, s scheme) *fakeAK {
+	tb.Helper()
 	k, err := rsa.GenerateKey(rand.Reader, bits)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	a := &fakeAK{signer: k, hierarchy: rhEndorsement[:], sign: s}
 	a.pub = public{
@@ -95,8 +95,8 @@ func (a *fakeAK) newQuote() (*quote, []byte) {
 }
 
 // signBytes returns the TPMT_SIGNATURE over msg.
-func (a *fakeAK) signBytes(t testing.TB, msg []byte) []byte {
-	t.Helper()
+func (a *fakeAK) signBytes(tb testing.TB, msg []byte) []byte {
+	tb.Helper()
 	s := signature{scheme: a.sign}
 	h := map[attest.Alg]crypto.Hash{
 		attest.SHA1: crypto.SHA1, attest.SHA256: crypto.SHA256, attest.SHA384: crypto.SHA384, attest.SHA512: crypto.SHA512,
@@ -106,11 +106,11 @@ func (a *fakeAK) signBytes(t testing.TB, msg []byte) []byte {
 	case *ecdsa.PrivateKey:
 		der, err := k.Sign(rand.Reader, digest, h)
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		var rs struct{ R, S *big.Int }
 		if _, err := asn1.Unmarshal(der, &rs); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		size := (k.Params().BitSize + 7) / 8
 		s.values = [][]byte{rs.R.FillBytes(make([]byte, size)), rs.S.FillBytes(make([]byte, size))}
@@ -121,7 +121,7 @@ func (a *fakeAK) signBytes(t testing.TB, msg []byte) []byte {
 		}
 		v, err := k.Sign(rand.Reader, digest, opts)
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		s.values = [][]byte{v}
 	}
@@ -129,12 +129,12 @@ func (a *fakeAK) signBytes(t testing.TB, msg []byte) []byte {
 }
 
 // evidence returns the evidence of q as the AK signs it.
-func (a *fakeAK) evidence(t testing.TB, q *quote, values []byte, certificates ...[]byte) *attest.Evidence {
-	t.Helper()
+func (a *fakeAK) evidence(tb testing.TB, q *quote, values []byte, certificates ...[]byte) *attest.Evidence {
+	tb.Helper()
 	msg := q.marshal()
 	ev := &attest.Evidence{Format: Format, Parts: []attest.Part{
 		{Name: PartAttest, Data: msg},
-		{Name: PartSignature, Data: a.signBytes(t, msg)},
+		{Name: PartSignature, Data: a.signBytes(tb, msg)},
 		{Name: PartPublic, Data: a.pub.marshal()},
 	}}
 	if a.parent != nil {
@@ -148,10 +148,10 @@ func (a *fakeAK) evidence(t testing.TB, q *quote, values []byte, certificates ..
 }
 
 // quoted is evidence of an ordinary quote.
-func (a *fakeAK) quoted(t testing.TB, certificates ...[]byte) *attest.Evidence {
-	t.Helper()
+func (a *fakeAK) quoted(tb testing.TB, certificates ...[]byte) *attest.Evidence {
+	tb.Helper()
 	q, values := a.newQuote()
-	return a.evidence(t, q, values, certificates...)
+	return a.evidence(tb, q, values, certificates...)
 }
 
 // authority is a CA.
@@ -189,29 +189,29 @@ func leafTemplate(name string) *x509.Certificate {
 }
 
 // newAuthority makes a CA, self-signed if by is nil.
-func newAuthority(t testing.TB, c *x509.Certificate, by *authority) *authority {
-	t.Helper()
+func newAuthority(tb testing.TB, c *x509.Certificate, by *authority) *authority {
+	tb.Helper()
 	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	a := &authority{key: k}
 	if by == nil {
 		by = &authority{cert: c, key: k}
 	}
-	der := by.issue(t, c, &k.PublicKey)
+	der := by.issue(tb, c, &k.PublicKey)
 	if a.cert, err = x509.ParseCertificate(der); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return a
 }
 
 // issue returns the DER of a certificate.
-func (a *authority) issue(t testing.TB, c *x509.Certificate, key crypto.PublicKey) []byte {
-	t.Helper()
+func (a *authority) issue(tb testing.TB, c *x509.Certificate, key crypto.PublicKey) []byte {
+	tb.Helper()
 	der, err := x509.CreateCertificate(rand.Reader, c, a.cert, key, a.key)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return der
 }
@@ -226,18 +226,18 @@ func anchors(certs ...*x509.Certificate) *attest.Anchors {
 }
 
 // tcgName returns a subject alternative name as TPM certificates carry it.
-func tcgName(t testing.TB, manufacturer, model, version string) pkix.Extension {
-	t.Helper()
+func tcgName(tb testing.TB, manufacturer, model, version string) pkix.Extension {
+	tb.Helper()
 	attr := func(last int, value string) pkix.AttributeTypeAndValue {
 		return pkix.AttributeTypeAndValue{Type: asn1.ObjectIdentifier{2, 23, 133, 2, last}, Value: value}
 	}
 	name, err := asn1.Marshal(pkix.RDNSequence{{attr(1, manufacturer), attr(2, model), attr(3, version)}})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	der, err := asn1.Marshal([]asn1.RawValue{{Class: asn1.ClassContextSpecific, Tag: 4, IsCompound: true, Bytes: name}})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return pkix.Extension{Id: asn1.ObjectIdentifier{2, 5, 29, 17}, Critical: true, Value: der}
 }
@@ -253,14 +253,14 @@ func clone(ev *attest.Evidence) *attest.Evidence {
 }
 
 // part returns the first part of that name; the test ends if there is none.
-func part(t testing.TB, ev *attest.Evidence, name string) *attest.Part {
-	t.Helper()
+func part(tb testing.TB, ev *attest.Evidence, name string) *attest.Part {
+	tb.Helper()
 	for i := range ev.Parts {
 		if ev.Parts[i].Name == name {
 			return &ev.Parts[i]
 		}
 	}
-	t.Fatalf("no part %q", name)
+	tb.Fatalf("no part %q", name)
 	return nil
 }
 

@@ -135,18 +135,20 @@ func FuzzVerify(f *testing.F) {
 	if seeds == 0 {
 		f.Fatal("no seeds")
 	}
-	genuine := [][]byte{read(f, "run-llm", "quote_sha256_attest"), read(f, "run-llm", "quote_sha384_attest"),
-		read(f, "run-llmsb", "quote_sha256_attest"), read(f, "run-llmsb", "quote_sha384_attest")}
+	genuine := [][]byte{
+		read(f, "run-llm", "quote_sha256_attest"), read(f, "run-llm", "quote_sha384_attest"),
+		read(f, "run-llmsb", "quote_sha256_attest"), read(f, "run-llmsb", "quote_sha384_attest"),
+	}
 	roots := anchors(certificate(f, "ca", "swtpm-localca-rootca-cert.pem"), certificate(f, "ca", "issuercert.pem"))
 	f.Fuzz(func(t *testing.T, msg, sig, pub, parent, pcrs, cert []byte) {
 		ev := &attest.Evidence{Format: Format, Parts: []attest.Part{
 			{Name: PartAttest, Data: msg}, {Name: PartSignature, Data: sig}, {Name: PartPublic, Data: pub},
 		}}
-		if parent != nil {
+		if len(parent) != 0 {
 			ev.Parts = append(ev.Parts, attest.Part{Name: PartParent, Data: parent})
 		}
 		ev.Parts = append(ev.Parts, attest.Part{Name: PartPCRs, Data: pcrs})
-		if cert != nil {
+		if len(cert) != 0 {
 			ev.Parts = append(ev.Parts, attest.Part{Name: PartCertificate, Data: cert})
 		}
 		claims, err := Scheme{}.Verify(ev, roots, testTime)

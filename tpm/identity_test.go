@@ -24,32 +24,32 @@ type pki struct {
 	ak        *fakeAK
 }
 
-func newPKI(t testing.TB) *pki {
-	t.Helper()
-	root := newAuthority(t, caTemplate("SIMULATED TPM maker"), nil)
+func newPKI(tb testing.TB) *pki {
+	tb.Helper()
+	root := newAuthority(tb, caTemplate("SIMULATED TPM maker"), nil)
 	return &pki{
 		root: root,
-		sub:  newAuthority(t, caTemplate("SIMULATED TPM maker issuer"), root),
-		ak:   newECC(t, elliptic.P256(), attest.SHA256),
+		sub:  newAuthority(tb, caTemplate("SIMULATED TPM maker issuer"), root),
+		ak:   newECC(tb, elliptic.P256(), attest.SHA256),
 	}
 }
 
 // leaf returns a certificate by the root for the AK.
-func (p *pki) leaf(t testing.TB, change func(*x509.Certificate)) []byte {
-	t.Helper()
+func (p *pki) leaf(tb testing.TB, change func(*x509.Certificate)) []byte {
+	tb.Helper()
 	c := leafTemplate("ak")
 	if change != nil {
 		change(c)
 	}
-	return p.root.issue(t, c, p.ak.signer.Public())
+	return p.root.issue(tb, c, p.ak.signer.Public())
 }
 
 // identity verifies the AK's quote with those certificates.
-func (p *pki) identity(t testing.TB, a *attest.Anchors, certificates ...[]byte) *attest.Claims {
-	t.Helper()
-	claims, err := Scheme{}.Verify(p.ak.quoted(t, certificates...), a, testTime)
+func (p *pki) identity(tb testing.TB, a *attest.Anchors, certificates ...[]byte) *attest.Claims {
+	tb.Helper()
+	claims, err := Scheme{}.Verify(p.ak.quoted(tb, certificates...), a, testTime)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return claims
 }
@@ -120,13 +120,13 @@ func TestIdentityNotEstablished(t *testing.T) {
 }
 
 // forgedRoot returns a root of a's key and name whose self-signature is bad.
-func forgedRoot(t testing.TB, a *authority) *x509.Certificate {
-	t.Helper()
+func forgedRoot(tb testing.TB, a *authority) *x509.Certificate {
+	tb.Helper()
 	der := bytes.Clone(a.cert.Raw)
 	der[len(der)-1] ^= 1
 	c, err := x509.ParseCertificate(der)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return c
 }
@@ -196,19 +196,19 @@ func TestIdentityFailed(t *testing.T) {
 
 // issuedByLeaf returns a certificate for the AK by a certificate that is no
 // CA's.
-func issuedByLeaf(t testing.TB, p *pki) [][]byte {
-	t.Helper()
+func issuedByLeaf(tb testing.TB, p *pki) [][]byte {
+	tb.Helper()
 	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	der := p.root.issue(t, leafTemplate("not a CA"), &k.PublicKey)
+	der := p.root.issue(tb, leafTemplate("not a CA"), &k.PublicKey)
 	c, err := x509.ParseCertificate(der)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	a := &authority{cert: c, key: k}
-	return [][]byte{a.issue(t, leafTemplate("ak"), p.ak.signer.Public()), der}
+	return [][]byte{a.issue(tb, leafTemplate("ak"), p.ak.signer.Public()), der}
 }
 
 // TestForeignAK: a genuine EK certificate of the same TPM does not vouch for
@@ -316,29 +316,29 @@ func TestAnchorsUnchanged(t *testing.T) {
 }
 
 // weakRoot returns anchors of an RSA-1024 root, and a certificate by it.
-func weakRoot(t testing.TB, p *pki) struct {
+func weakRoot(tb testing.TB, p *pki) struct {
 	anchors      *attest.Anchors
 	certificates [][]byte
 } {
-	t.Helper()
+	tb.Helper()
 	k, err := rsa.GenerateKey(rand.Reader, 1024)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	c := caTemplate("weak")
 	der, err := x509.CreateCertificate(rand.Reader, c, c, &k.PublicKey, k)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	root, err := x509.ParseCertificate(der)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	leaf := leafTemplate("ak")
 	leaf.SerialNumber = big.NewInt(43)
 	der, err = x509.CreateCertificate(rand.Reader, leaf, root, p.ak.signer.Public(), k)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return struct {
 		anchors      *attest.Anchors

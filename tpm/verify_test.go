@@ -26,27 +26,27 @@ import (
 var sentinels = []error{attest.ErrForm, attest.ErrSignature, attest.ErrMode, attest.ErrArgument}
 
 // read returns a file of testdata.
-func read(t testing.TB, elem ...string) []byte {
-	t.Helper()
+func read(tb testing.TB, elem ...string) []byte {
+	tb.Helper()
 	b, err := os.ReadFile(filepath.Join(append([]string{"testdata"}, elem...)...))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b
 }
 
 // pcrs decodes a pcrs_* file.
-func pcrs(t testing.TB, b []byte, bank attest.Alg) []attest.RegisterValue {
-	t.Helper()
+func pcrs(tb testing.TB, b []byte, bank attest.Alg) []attest.RegisterValue {
+	tb.Helper()
 	var m map[string]string
 	if err := json.Unmarshal(b, &m); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	var out []attest.RegisterValue
 	for i := range uint32(len(m)) {
 		v, err := hex.DecodeString(m[strconv.Itoa(int(i))])
 		if err != nil || len(v) != bank.Size() {
-			t.Fatalf("register %d: %v", i, err)
+			tb.Fatalf("register %d: %v", i, err)
 		}
 		out = append(out, attest.RegisterValue{Bank: bank, Index: i, Value: v})
 	}
@@ -63,16 +63,16 @@ func values(rs []attest.RegisterValue) []byte {
 }
 
 // capture returns the evidence of one captured quote.
-func capture(t testing.TB, run string, bank attest.Alg) *attest.Evidence {
-	t.Helper()
+func capture(tb testing.TB, run string, bank attest.Alg) *attest.Evidence {
+	tb.Helper()
 	ev, err := NewEvidence(3, &Parts{
-		Attest:    read(t, run, "quote_"+bank.String()+"_attest"),
-		Signature: read(t, run, "quote_"+bank.String()+"_sig"),
-		Public:    read(t, run, "akpub")[2:],
-		PCRs:      values(pcrs(t, read(t, run, "pcrs_"+bank.String()), bank)),
+		Attest:    read(tb, run, "quote_"+bank.String()+"_attest"),
+		Signature: read(tb, run, "quote_"+bank.String()+"_sig"),
+		Public:    read(tb, run, "akpub")[2:],
+		PCRs:      values(pcrs(tb, read(tb, run, "pcrs_"+bank.String()), bank)),
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return ev
 }
@@ -100,7 +100,7 @@ func TestVerifyCaptures(t *testing.T) {
 						Clock:        oracle.ClockInfo.Clock,
 						ResetCount:   oracle.ClockInfo.ResetCount,
 						RestartCount: oracle.ClockInfo.RestartCount,
-						Safe:         bool(oracle.ClockInfo.Safe),
+						Safe:         oracle.ClockInfo.Safe,
 						Firmware:     oracle.FirmwareVersion,
 					},
 					Identity:   attest.Identity{Finding: attest.Finding{Detail: claims.Identity.Detail}},
@@ -277,15 +277,15 @@ func TestDetails(t *testing.T) {
 }
 
 // certificate returns a PEM certificate of testdata.
-func certificate(t testing.TB, elem ...string) *x509.Certificate {
-	t.Helper()
-	block, _ := pem.Decode(read(t, elem...))
+func certificate(tb testing.TB, elem ...string) *x509.Certificate {
+	tb.Helper()
+	block, _ := pem.Decode(read(tb, elem...))
 	if block == nil {
-		t.Fatal("no PEM block")
+		tb.Fatal("no PEM block")
 	}
 	c, err := x509.ParseCertificate(block.Bytes)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return c
 }

@@ -109,6 +109,8 @@ func classify(err error) error {
 	switch {
 	case errors.Is(err, ErrUsage):
 		return err
+	case errors.Is(err, syscall.EISDIR):
+		return fmt.Errorf("%w: %w", ErrUsage, err)
 	case errors.Is(err, syscall.EBUSY), errors.Is(err, syscall.EAGAIN):
 		// A bare TPM device has one opener; a full listen queue has others
 		// waiting before us.

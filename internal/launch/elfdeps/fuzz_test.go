@@ -50,7 +50,7 @@ func FuzzParse(f *testing.F) {
 		for _, s := range append([]string{o.interp, o.soname, o.rpath, o.runpath}, o.needed...) {
 			sound(t, s)
 		}
-		again, err := parse(bytes.NewReader(append(b, 0)), int64(len(b))+1)
+		again, err := parse(bytes.NewReader(append(bytes.Clone(b), 0)), int64(len(b))+1)
 		if err != nil || again.interp != o.interp || len(again.needed) != len(o.needed) {
 			t.Errorf("a byte after the end changes the result: %v", err)
 		}

@@ -37,20 +37,24 @@ type source struct {
 	target string // relative to the root, empty where nothing is copied
 	mode   uint32
 	stat   unix.Stat_t
+	// first is the index of the source that is the same file, copied once: its
+	// own where it is the first. A loader knows a library that it meets under two
+	// names by its inode, so the copies must have one inode too.
+	first int
 }
 
 // planSources resolves and examines all files, the input last where there is
-// one, and returns them with the sum of their sizes.
+// one, and returns them with the sum of their sizes. All copies of a file are
+// executable if one is.
 func planSources(cfg *config) (files []source, total uint64, err error) {
 	wanted := cfg.Files
 	if cfg.Input != "" {
 		wanted = append(slices.Clip(wanted), File{Source: cfg.Input, Target: InputTarget(cfg.Input)})
 	}
-	for _, f := range wanted {
-		s := source{target: f.Target[1:], mode: 0o444}
-		if f.Executable {
-			s.mode = 0o555
-		}
+	type inode struct{ dev, ino uint64 }
+	known := make(map[inode]int)
+	for i, f := range wanted {
+		s := source{target: f.Target[1:], mode: 0o444, first: i}
 		if s.path, err = filepath.EvalSymlinks(f.Source); err != nil {
 			return nil, 0, fmt.Errorf("resolving %s: %w", f.Source, err)
 		}
@@ -60,8 +64,16 @@ func planSources(cfg *config) (files []source, total uint64, err error) {
 		if s.stat.Mode&unix.S_IFMT != unix.S_IFREG || s.stat.Size < 0 {
 			return nil, 0, fmt.Errorf("%s is not a regular file", s.path)
 		}
+		if first, found := known[inode{s.stat.Dev, s.stat.Ino}]; found {
+			s.first = first
+		} else {
+			known[inode{s.stat.Dev, s.stat.Ino}] = i
+			total += uint64(s.stat.Size)
+		}
 		files = append(files, s)
-		total += uint64(s.stat.Size)
+		if f.Executable {
+			files[s.first].mode = 0o555
+		}
 	}
 	return files, total, nil
 }
@@ -105,9 +117,11 @@ func sameFile(a, b *unix.Stat_t) bool {
 // measure copies all files with open, which gives the copy to write to or nil,
 // and returns their digests in order. done counts bytes as they are hashed.
 func measure(files []source, done *atomic.Uint64, open func(*source) (*os.File, error)) ([]fileDigest, error) {
-	order := make([]int, len(files))
-	for i := range order {
-		order[i] = i
+	var order []int
+	for i := range files {
+		if files[i].first == i {
+			order = append(order, i)
+		}
 	}
 	// The largest first, so that no worker is left alone with it at the end.
 	slices.SortStableFunc(order, func(a, b int) int {
@@ -120,7 +134,7 @@ func measure(files []source, done *atomic.Uint64, open func(*source) (*os.File, 
 		failed  atomic.Bool
 		wg      sync.WaitGroup
 	)
-	for range min(copyWorkers, runtime.NumCPU(), len(files)) {
+	for range min(copyWorkers, runtime.NumCPU(), len(order)) {
 		wg.Go(func() {
 			for n := next.Add(1) - 1; int(n) < len(order) && !failed.Load(); n = next.Add(1) - 1 {
 				i := order[n]
@@ -131,6 +145,9 @@ func measure(files []source, done *atomic.Uint64, open func(*source) (*os.File, 
 		})
 	}
 	wg.Wait()
+	for i := range files {
+		digests[i] = digests[files[i].first]
+	}
 	return digests, errors.Join(errs...)
 }
 
@@ -140,7 +157,7 @@ func measureOne(s *source, done *atomic.Uint64, open func(*source) (*os.File, er
 	if err != nil {
 		return d, err
 	}
-	defer in.Close() //nolint:errcheck // only read
+	defer in.Close()
 	out, err := open(s)
 	if err != nil {
 		return d, err

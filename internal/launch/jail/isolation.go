@@ -26,8 +26,7 @@ const refusedPrefix = "refused:"
 // Refused returns the State of a fact that failed with err: the errno's name,
 // or EIO when err holds no errno.
 func Refused(err error) State {
-	var errno unix.Errno
-	if errors.As(err, &errno) {
+	if errno, ok := errors.AsType[unix.Errno](err); ok {
 		if name := unix.ErrnoName(errno); name != "" {
 			return State(refusedPrefix + name)
 		}

@@ -42,7 +42,7 @@ func newMount(fstype string, options []mountOption, optional string, attrs int) 
 	if err != nil {
 		return -1, No, fmt.Errorf("opening a new %s: %w", fstype, err)
 	}
-	defer unix.Close(fs) //nolint:errcheck // a configuration descriptor
+	defer unix.Close(fs)
 	for _, o := range options {
 		if err := unix.FsconfigSetString(fs, o.key, o.value); err != nil {
 			return -1, No, fmt.Errorf("setting %s=%s of %s: %w", o.key, o.value, fstype, err)
@@ -123,10 +123,24 @@ func (r *root) create(s *source) (*os.File, error) {
 	return f, nil
 }
 
+// link gives the copy of one source its other names.
+func (r *root) link(files []source) error {
+	for i := range files {
+		first := files[files[i].first].target
+		if files[i].first == i {
+			continue
+		}
+		if err := unix.Linkat(r.fd, first, r.fd, files[i].target, 0); err != nil {
+			return fmt.Errorf("linking /%s to /%s: %w", files[i].target, first, err)
+		}
+	}
+	return nil
+}
+
 // lock locks all copies into memory, for as long as init lives.
 func (r *root) lock(files []source) error {
 	for i := range files {
-		if files[i].stat.Size == 0 {
+		if files[i].stat.Size == 0 || files[i].first != i {
 			continue
 		}
 		fd, err := unix.Openat(r.fd, files[i].target, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
@@ -214,17 +228,34 @@ func (r *root) makeDevices() error {
 	return r.place(fd, "dev")
 }
 
-// placeScratch mounts the job's writable folder. It reports nothing about swap:
-// what the job writes there is its own.
-func (r *root) placeScratch(cfg *config, uid, gid int) error {
-	fd, _, err := newMount("tmpfs", []mountOption{
-		{"size", strconv.FormatUint(cfg.Scratch, 10)}, {"mode", "0700"},
-		{"nr_inodes", strconv.Itoa(scratchInodes)}, {"uid", strconv.Itoa(uid)}, {"gid", strconv.Itoa(gid)},
-	}, "noswap", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV)
+// placeScratch mounts the job's writable folder, for the job's uid or, where the
+// user namespace does not know that, for init's own. It reports nothing about
+// swap: what the job writes there is its own.
+func (r *root) placeScratch(cfg *config) error {
+	uid, gid := unix.Geteuid(), unix.Getegid()
+	if cfg.UID >= 0 && uid == 0 {
+		uid, gid = cfg.UID, cfg.GID
+	}
+	fd, err := newScratch(cfg.Scratch, uid, gid)
+	if errors.Is(err, unix.EINVAL) {
+		fd, err = newScratch(cfg.Scratch, unix.Geteuid(), unix.Getegid())
+	}
 	if err != nil {
 		return err
 	}
 	return r.place(fd, ScratchDir[1:])
+}
+
+// newScratch makes the tmpfs of /scratch.
+func newScratch(size uint64, uid, gid int) (int, error) {
+	fd, _, err := newMount("tmpfs", []mountOption{
+		{"size", strconv.FormatUint(size, 10)},
+		{"mode", "0700"},
+		{"nr_inodes", strconv.Itoa(scratchInodes)},
+		{"uid", strconv.Itoa(uid)},
+		{"gid", strconv.Itoa(gid)},
+	}, "noswap", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV)
+	return fd, err
 }
 
 // placeProc mounts a read-only /proc of the PID namespace, in which a user sees

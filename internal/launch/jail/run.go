@@ -282,15 +282,18 @@ type outPump struct {
 	whole bool // guarded by sum.mu
 }
 
-// pump runs until the output ends, the writer fails or the limit is passed.
+// pump runs until the output ends or the writer fails. What is over the limit is
+// thrown away while the job is being killed.
 func (p *outPump) pump(overLimit func()) {
 	defer close(p.done)
 	b := make([]byte, streamBuffer)
-	for {
+	for over := false; ; {
 		n, err := p.from.Read(b)
-		over := uint64(n) > p.limit-p.count()
-		if over {
-			n = int(p.limit - p.count())
+		if room := p.limit - p.count(); uint64(n) > room {
+			if n = int(room); !over {
+				over = true
+				overLimit()
+			}
 		}
 		written, werr := 0, error(nil)
 		if n > 0 {
@@ -301,13 +304,9 @@ func (p *outPump) pump(overLimit func()) {
 		case werr != nil || written != n:
 			_ = p.from.Close() // the job learns by SIGPIPE
 			return
-		case over:
-			overLimit()
-			_ = p.from.Close()
-			return
 		case errors.Is(err, io.EOF):
 			p.mu.Lock()
-			p.whole = true
+			p.whole = !over
 			p.mu.Unlock()
 			return
 		case err != nil:
@@ -342,7 +341,7 @@ func newSum() sum { return sum{mu: new(sync.Mutex), hash: sha256.New()} }
 func (s *sum) add(b []byte) uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.hash.Write(b) //nolint:errcheck // a hash never fails
+	_, _ = s.hash.Write(b)
 	s.size += uint64(len(b))
 	return s.size
 }

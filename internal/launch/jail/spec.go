@@ -62,7 +62,8 @@ type File struct {
 	// /scratch, /input, /dev and /proc. Targets are unique, and none is the folder
 	// of another.
 	Target string `json:"target"`
-	// Executable gives the copy mode 0555; without it, it has mode 0444.
+	// Executable gives the copy mode 0555; without it, it has mode 0444. Files with
+	// one source are one file in the root too, with several names and one mode.
 	Executable bool `json:"executable"`
 }
 
@@ -71,7 +72,8 @@ type File struct {
 type Limits struct {
 	// AddressSpace is RLIMIT_AS in bytes.
 	AddressSpace uint64 `json:"address_space"`
-	// OpenFiles is RLIMIT_NOFILE.
+	// OpenFiles is RLIMIT_NOFILE. Zero means a soft limit of 1024 below the hard
+	// one that the launcher has.
 	OpenFiles uint64 `json:"open_files"`
 	// Processes is RLIMIT_NPROC: processes and threads of the job's uid. Zero
 	// means 4096: there is always a bound.

@@ -1,0 +1,447 @@
+package cer
+
+import (
+	"encoding/hex"
+	"fmt"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/sworn-run/sworn/attest"
+)
+
+// The roles of components (SPEC, section 5.4). A role and a name name one
+// component of a launch.
+const (
+	// RoleLauncher is the launcher's own executable.
+	RoleLauncher = "launcher"
+	// RoleBinary is the job's executable or script.
+	RoleBinary = "binary"
+	// RoleInterpreter is the ELF program interpreter (PT_INTERP).
+	RoleInterpreter = "interpreter"
+	// RoleScriptInterpreter is an interpreter named by a script's first line.
+	RoleScriptInterpreter = "script-interpreter"
+	// RoleLibrary is a shared library, named as DT_NEEDED names it.
+	RoleLibrary = "library"
+	// RoleWeights is a file of model weights.
+	RoleWeights = "weights"
+	// RoleConfig is a configuration file.
+	RoleConfig = "config"
+	// RoleFile is any other file given to the job.
+	RoleFile = "file"
+	// RoleArgv is the command template; Value is an array of strings.
+	RoleArgv = "argv"
+	// RoleEnv is one environment variable; Value is a string.
+	RoleEnv = "env"
+)
+
+// The protections of a file component.
+const (
+	// ProtectionSealed: the job reads a private copy that was hashed while it
+	// was made.
+	ProtectionSealed = "sealed"
+	// ProtectionNone: the job reads the file wherever the host keeps it.
+	ProtectionNone = "none"
+)
+
+// SchemeSHA256 is the digest scheme "sha256": SHA-256 over the file's bytes.
+const SchemeSHA256 = "sha256"
+
+// Component is the data of a component event: one thing that was measured
+// before the job, in canonical JSON.
+type Component struct {
+	// Role is one of the roles.
+	Role string `json:"role"`
+	// Name tells components of one role apart; empty for argv only.
+	Name string `json:"name,omitzero"`
+	// Path is the absolute path in the job's root; empty for launcher, argv
+	// and env.
+	Path string `json:"path,omitzero"`
+	// Digest lists the component's digests as `scheme[;param=value…]:hex`.
+	Digest []string `json:"digest,omitzero"`
+	// Size is the size in bytes in decimal.
+	Size string `json:"size,omitzero"`
+	// Protection is how the bytes are kept from changing.
+	Protection string `json:"protection,omitzero"`
+	// Value is the canonical JSON value of argv and env components.
+	Value jsontext.Value `json:"value,omitzero"`
+}
+
+// SHA256Digest returns the component digest "sha256:<hex>".
+func SHA256Digest(sum [32]byte) string { return SchemeSHA256 + ":" + hex.EncodeToString(sum[:]) }
+
+// Key returns role and name in one string, as messages name a component.
+func (c *Component) Key() string {
+	if c.Name == "" {
+		return c.Role
+	}
+	return c.Role + " " + strconv.Quote(c.Name)
+}
+
+// IsFile reports whether the component is a file in the job's root.
+func (c *Component) IsFile() bool {
+	switch c.Role {
+	case RoleBinary, RoleInterpreter, RoleScriptInterpreter, RoleLibrary, RoleWeights, RoleConfig, RoleFile:
+		return true
+	default:
+		return false
+	}
+}
+
+// Encode returns the event data. The error wraps ErrSchema.
+func (c *Component) Encode() ([]byte, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	return MarshalCanonical(c)
+}
+
+// ParseComponent parses the data of a component event; the error wraps
+// ErrStrict or ErrSchema.
+func ParseComponent(data []byte) (*Component, error) {
+	c := new(Component)
+	if err := UnmarshalCanonical(data, eventDepth, c); err != nil {
+		return nil, fmt.Errorf("component: %w", err)
+	}
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// eventDepth bounds the nesting of JSON in event data.
+const eventDepth = 8
+
+func (c *Component) check() error {
+	bad := func(what string) error { return fmt.Errorf("component %s: %s: %w", c.Key(), what, ErrSchema) }
+	switch {
+	case c.IsFile():
+		if c.Name == "" || !path.IsAbs(c.Path) || path.Clean(c.Path) != c.Path || c.Value != nil {
+			return bad("a file has a name and a clean absolute path, and no value")
+		}
+		if c.Protection != ProtectionSealed && c.Protection != ProtectionNone {
+			return bad("unknown protection")
+		}
+		return c.checkDigests()
+	case c.Role == RoleLauncher:
+		if c.Name == "" || c.Path != "" || c.Protection != "" || c.Value != nil {
+			return bad("a launcher has a name, digests and a size")
+		}
+		return c.checkDigests()
+	case c.Role == RoleArgv:
+		if c.Name != "" || c.Path != "" || c.Digest != nil || c.Size != "" || c.Protection != "" {
+			return bad("argv has a value only")
+		}
+		if _, err := c.Argv(); err != nil {
+			return err
+		}
+		return nil
+	case c.Role == RoleEnv:
+		if c.Name == "" || c.Path != "" || c.Digest != nil || c.Size != "" || c.Protection != "" || c.Value.Kind() != '"' {
+			return bad("env has a name and a string value only")
+		}
+		return nil
+	default:
+		return bad("unknown role")
+	}
+}
+
+// checkDigests checks digests and size of a component that has bytes.
+func (c *Component) checkDigests() error {
+	if len(c.Digest) == 0 || len(c.Digest) > 8 {
+		return fmt.Errorf("component %s: needs 1 to 8 digests: %w", c.Key(), ErrSchema)
+	}
+	for i, d := range c.Digest {
+		if err := CheckDigest(d); err != nil {
+			return fmt.Errorf("component %s: %w", c.Key(), err)
+		}
+		if slices.Contains(c.Digest[:i], d) {
+			return fmt.Errorf("component %s: digest twice: %w", c.Key(), ErrSchema)
+		}
+	}
+	if _, err := ParseUint(c.Size); err != nil {
+		return fmt.Errorf("component %s: size: %w", c.Key(), err)
+	}
+	return nil
+}
+
+// CheckDigest reports whether d is a component digest of a scheme this version
+// knows: "sha256:" and 64 lower-case hexadecimal digits. The error wraps
+// ErrSchema.
+func CheckDigest(d string) error {
+	scheme, hexa, ok := strings.Cut(d, ":")
+	if !ok || scheme != SchemeSHA256 {
+		return fmt.Errorf("digest %q: unknown scheme, want sha256: %w", d, ErrSchema)
+	}
+	if err := checkHex32(hexa); err != nil {
+		return fmt.Errorf("digest %q: %w", d, err)
+	}
+	return nil
+}
+
+// Argv returns the command template of an argv component. The error wraps
+// ErrSchema.
+func (c *Component) Argv() ([]string, error) {
+	var out []string
+	if c.Role != RoleArgv || c.Value.Kind() != '[' || UnmarshalCanonical(c.Value, eventDepth, &out) != nil || len(out) == 0 {
+		return nil, fmt.Errorf("component %s: argv wants an array of strings: %w", c.Key(), ErrSchema)
+	}
+	return out, nil
+}
+
+// NewArgv returns the argv component of a command template.
+func NewArgv(template []string) (*Component, error) {
+	v, err := MarshalCanonical(template)
+	if err != nil {
+		return nil, fmt.Errorf("argv: %w", err)
+	}
+	return &Component{Role: RoleArgv, Value: v}, nil
+}
+
+// NewEnv returns the env component of one variable.
+func NewEnv(name, value string) (*Component, error) {
+	v, err := MarshalCanonical(value)
+	if err != nil {
+		return nil, fmt.Errorf("environment variable %s: %w", name, err)
+	}
+	return &Component{Role: RoleEnv, Name: name, Value: v}, nil
+}
+
+// The kinds of environment events (SPEC, section 5.5). Every launch has each of
+// them exactly once, but nonce, which stands only where a nonce was given.
+const (
+	// KindIsolation: what keeps the job from everything else.
+	KindIsolation = "isolation"
+	// KindMemory: what keeps memory from leaving the machine.
+	KindMemory = "memory"
+	// KindLimits: the job's resource limits.
+	KindLimits = "limits"
+	// KindParameters: the parameters given with the job.
+	KindParameters = "parameters"
+	// KindNonce: the relying party's nonce.
+	KindNonce = "nonce"
+	// KindHost: the kernel, as the launcher saw it.
+	KindHost = "host"
+)
+
+// Fact is one named fact of an environment.
+type Fact struct {
+	// Name is the fact's name.
+	Name string `json:"name"`
+	// Value is its value as text.
+	Value string `json:"value"`
+}
+
+// Environment is the data of an environment event, in canonical JSON.
+type Environment struct {
+	// Kind is one of the kinds.
+	Kind string `json:"kind"`
+	// Facts are the facts in strictly ascending order of their names.
+	Facts []Fact `json:"facts"`
+}
+
+// NewEnvironment returns an environment with its facts sorted by name.
+func NewEnvironment(kind string, facts []Fact) *Environment {
+	f := slices.Clone(facts)
+	slices.SortFunc(f, func(a, b Fact) int { return strings.Compare(a.Name, b.Name) })
+	if f == nil {
+		f = []Fact{}
+	}
+	return &Environment{Kind: kind, Facts: f}
+}
+
+// Get returns the value of the fact with the given name, and whether it is
+// there.
+func (e *Environment) Get(name string) (string, bool) {
+	if e == nil {
+		return "", false
+	}
+	for _, f := range e.Facts {
+		if f.Name == name {
+			return f.Value, true
+		}
+	}
+	return "", false
+}
+
+// Encode returns the event data. The error wraps ErrSchema.
+func (e *Environment) Encode() ([]byte, error) {
+	if err := e.check(); err != nil {
+		return nil, err
+	}
+	return MarshalCanonical(e)
+}
+
+// ParseEnvironment parses the data of an environment event; the error wraps
+// ErrStrict or ErrSchema.
+func ParseEnvironment(data []byte) (*Environment, error) {
+	e := new(Environment)
+	if err := UnmarshalCanonical(data, eventDepth, e); err != nil {
+		return nil, fmt.Errorf("environment: %w", err)
+	}
+	if err := e.check(); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+func (e *Environment) check() error {
+	switch e.Kind {
+	case KindIsolation, KindMemory, KindLimits, KindParameters, KindNonce, KindHost:
+	default:
+		return fmt.Errorf("environment kind %q is unknown: %w", e.Kind, ErrSchema)
+	}
+	for i, f := range e.Facts {
+		if f.Name == "" || i > 0 && e.Facts[i-1].Name >= f.Name {
+			return fmt.Errorf("environment %s: facts are not in ascending order: %w", e.Kind, ErrSchema)
+		}
+	}
+	return nil
+}
+
+// Origin is the data of the origin event, in canonical JSON: the register as
+// the first launch of this log found it.
+type Origin struct {
+	// V is 1.
+	V int `json:"v"`
+	// Start holds the register's value in every bank, in the banks' order.
+	Start []OriginValue `json:"start"`
+	// ResetCount and RestartCount are the TPM's counters in decimal.
+	ResetCount string `json:"resetCount"`
+	// RestartCount is the TPM's restart counter in decimal.
+	RestartCount string `json:"restartCount"`
+	// Firmware is the TPM's firmware version as 16 hexadecimal digits.
+	Firmware string `json:"firmware"`
+	// Identity is the stable identity of the TPM, "sha256:<hex>".
+	Identity string `json:"identity"`
+}
+
+// OriginValue is the start value of one bank.
+type OriginValue struct {
+	// Bank is the bank's name.
+	Bank string `json:"bank"`
+	// Value is the register's value in lower-case hexadecimal.
+	Value string `json:"value"`
+}
+
+// Begin is the data of a launch-begin event, in canonical JSON.
+type Begin struct {
+	// V is 1.
+	V int `json:"v"`
+	// Series is the series id, 64 hexadecimal digits.
+	Series string `json:"series"`
+	// Clock is the TPM's clock in milliseconds at the launch, in decimal.
+	Clock string `json:"clock"`
+}
+
+// Encode returns the event data. The error wraps ErrSchema.
+func (o *Origin) Encode() ([]byte, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	return MarshalCanonical(o)
+}
+
+// ParseOrigin parses the data of an origin event; the error wraps ErrStrict or
+// ErrSchema.
+func ParseOrigin(data []byte) (*Origin, error) {
+	o := new(Origin)
+	if err := UnmarshalCanonical(data, eventDepth, o); err != nil {
+		return nil, err
+	}
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	return o, nil
+}
+
+func (o *Origin) check() error {
+	if o.V != 1 || len(o.Start) == 0 || len(o.Start) > attest.MaxBanks {
+		return fmt.Errorf("version or start values: %w", ErrSchema)
+	}
+	if err := CheckDigest(o.Identity); err != nil {
+		return err
+	}
+	for _, c := range []string{o.ResetCount, o.RestartCount} {
+		if _, err := ParseUint(c); err != nil {
+			return err
+		}
+	}
+	if f, err := hex.DecodeString(o.Firmware); err != nil || len(f) != 8 || hex.EncodeToString(f) != o.Firmware {
+		return fmt.Errorf("firmware: %w", ErrSchema)
+	}
+	for i := range o.Start {
+		if _, _, err := o.StartValue(i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// StartValue returns bank and value of start value i. The error wraps
+// ErrSchema.
+func (o *Origin) StartValue(i int) (attest.Alg, []byte, error) {
+	alg, err := attest.ParseAlg(o.Start[i].Bank)
+	if err != nil {
+		return 0, nil, fmt.Errorf("start bank: %w", ErrSchema)
+	}
+	v, err := hex.DecodeString(o.Start[i].Value)
+	if err != nil || len(v) != alg.Size() || hex.EncodeToString(v) != o.Start[i].Value {
+		return 0, nil, fmt.Errorf("start value of %v: %w", alg, ErrSchema)
+	}
+	return alg, v, nil
+}
+
+// Encode returns the event data. The error wraps ErrSchema.
+func (b *Begin) Encode() ([]byte, error) {
+	if err := b.check(); err != nil {
+		return nil, err
+	}
+	return MarshalCanonical(b)
+}
+
+// ParseBegin parses the data of a launch-begin event; the error wraps ErrStrict
+// or ErrSchema.
+func ParseBegin(data []byte) (*Begin, error) {
+	b := new(Begin)
+	if err := UnmarshalCanonical(data, eventDepth, b); err != nil {
+		return nil, err
+	}
+	if err := b.check(); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+func (b *Begin) check() error {
+	if b.V != 1 {
+		return fmt.Errorf("version %d: %w", b.V, ErrSchema)
+	}
+	if err := checkHex32(b.Series); err != nil {
+		return err
+	}
+	_, err := ParseUint(b.Clock)
+	return err
+}
+
+// ParseUint parses a decimal u64 in its one spelling. The error wraps
+// ErrSchema.
+func ParseUint(s string) (uint64, error) {
+	n, err := strconv.ParseUint(s, 10, 64)
+	if err != nil || strconv.FormatUint(n, 10) != s {
+		return 0, fmt.Errorf("%q is not a decimal number: %w", s, ErrSchema)
+	}
+	return n, nil
+}
+
+// checkHex32 wants 64 lower-case hexadecimal digits.
+func checkHex32(s string) error {
+	b, err := hex.DecodeString(s)
+	if err != nil || len(b) != 32 || hex.EncodeToString(b) != s {
+		return fmt.Errorf("%q is not 64 lower-case hexadecimal digits: %w", s, ErrSchema)
+	}
+	return nil
+}

@@ -1,0 +1,264 @@
+package cer
+
+import (
+	"encoding/hex"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// RuntimeVersion is the version of snapshot.runtime.
+const RuntimeVersion = 1
+
+// The disclosures of a record.
+const (
+	// DiscloseFull: the record carries input, output and stderr themselves,
+	// where they are not too large.
+	DiscloseFull = "full"
+	// DiscloseHash: the record carries their SHA-256 and size.
+	DiscloseHash = "hash"
+)
+
+// The values that NexArt's schema forces where nothing applies; each is listed
+// in Runtime.NotApplicable.
+const (
+	// Provider is the snapshot's provider.
+	Provider = "self-hosted"
+	// PromptNone is the prompt of a job that has none.
+	PromptNone = "sworn:none"
+)
+
+// Stream is what is known of the bytes of one stream.
+type Stream struct {
+	// SHA256 is the digest of the bytes, 64 hexadecimal digits.
+	SHA256 string `json:"sha256"`
+	// Size is their number in decimal.
+	Size string `json:"size"`
+	// Complete is false if the stream was cut: the job did not take all its
+	// input, or output went on beyond what was kept.
+	Complete bool `json:"complete"`
+	// Content holds the bytes of stderr where the disclosure is full: a string
+	// or a descriptor with base64; absent otherwise.
+	Content jsontext.Value `json:"content,omitzero"`
+}
+
+// Exit is how the job ended.
+type Exit struct {
+	// Code is the exit code, 0 to 255; -1 if a signal ended the job.
+	Code int `json:"code"`
+	// Signal is the signal's name, such as "SIGKILL", or null.
+	Signal *string `json:"signal"`
+	// Timeout is true if the launcher ended the job at its time limit.
+	Timeout bool `json:"timeout"`
+}
+
+// Parameter is one parameter given with the job.
+type Parameter struct {
+	// Name is the parameter's name.
+	Name string `json:"name"`
+	// Value is its value.
+	Value string `json:"value"`
+	// Applied is true if the command template holds {param:NAME}; otherwise
+	// the parameter is declared and nothing more.
+	Applied bool `json:"applied"`
+}
+
+// Runtime is snapshot.runtime, version 1: Sworn's facts inside the record. Its
+// member set is closed, and every claim in it is recomputed from log and
+// statement by the verifier, or refused (check runtime.claims).
+type Runtime struct {
+	// V is RuntimeVersion.
+	V int `json:"v"`
+	// Series is the series id, 64 hexadecimal digits.
+	Series string `json:"series"`
+	// Launch is the launch id, "sha256:<hex>".
+	Launch string `json:"launch"`
+	// Key is the launch key's id, "sha256:<hex>".
+	Key string `json:"key"`
+	// Record is the record number in decimal.
+	Record string `json:"record"`
+	// Nonce is the relying party's nonce in hexadecimal, or null.
+	Nonce *string `json:"nonce"`
+	// Input is what was given to the job on its input.
+	Input Stream `json:"input"`
+	// Output is what the job gave back.
+	Output Stream `json:"output"`
+	// Stderr is what the job wrote to its standard error.
+	Stderr Stream `json:"stderr"`
+	// Exit is how the job ended.
+	Exit Exit `json:"exit"`
+	// Disclosure is DiscloseFull or DiscloseHash.
+	Disclosure string `json:"disclosure"`
+	// Isolation repeats the facts of the isolation event.
+	Isolation []Fact `json:"isolation"`
+	// Parameters are the parameters in ascending order of their names.
+	Parameters []Parameter `json:"parameters"`
+	// NotApplicable lists, in ascending order, the snapshot members whose value
+	// the schema forced.
+	NotApplicable []string `json:"notApplicable"`
+}
+
+// Encode returns the canonical JSON of the runtime. The error wraps ErrSchema.
+func (r *Runtime) Encode() ([]byte, error) {
+	if err := r.check(); err != nil {
+		return nil, err
+	}
+	return MarshalCanonical(r)
+}
+
+// ParseRuntime parses snapshot.runtime; the error wraps ErrStrict or ErrSchema.
+func ParseRuntime(b []byte) (*Runtime, error) {
+	r := new(Runtime)
+	if err := UnmarshalCanonical(b, eventDepth, r); err != nil {
+		return nil, fmt.Errorf("runtime: %w", err)
+	}
+	if err := r.check(); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+func (r *Runtime) check() error {
+	if r.V != RuntimeVersion {
+		return fmt.Errorf("runtime version %d, want %d: %w", r.V, RuntimeVersion, ErrSchema)
+	}
+	if err := checkHex32(r.Series); err != nil {
+		return fmt.Errorf("runtime series: %w", err)
+	}
+	for _, d := range []string{r.Launch, r.Key} {
+		if err := CheckDigest(d); err != nil {
+			return fmt.Errorf("runtime launch or key: %w", err)
+		}
+	}
+	if _, err := ParseUint(r.Record); err != nil {
+		return fmt.Errorf("runtime record: %w", err)
+	}
+	if r.Nonce != nil {
+		if b, err := hex.DecodeString(*r.Nonce); err != nil || len(b) < 8 || len(b) > 64 || hex.EncodeToString(b) != *r.Nonce {
+			return fmt.Errorf("runtime nonce: %w", ErrSchema)
+		}
+	}
+	if r.Disclosure != DiscloseFull && r.Disclosure != DiscloseHash {
+		return fmt.Errorf("runtime disclosure %q: %w", r.Disclosure, ErrSchema)
+	}
+	return r.checkParts()
+}
+
+// checkParts checks streams, exit and the lists.
+func (r *Runtime) checkParts() error {
+	for name, s := range map[string]*Stream{"input": &r.Input, "output": &r.Output, "stderr": &r.Stderr} {
+		if err := checkHex32(s.SHA256); err != nil {
+			return fmt.Errorf("runtime %s: %w", name, err)
+		}
+		if _, err := ParseUint(s.Size); err != nil {
+			return fmt.Errorf("runtime %s: %w", name, err)
+		}
+		if s.Content != nil && (name != "stderr" || r.Disclosure != DiscloseFull) {
+			return fmt.Errorf("runtime %s carries content: %w", name, ErrSchema)
+		}
+	}
+	if r.Exit.Code < -1 || r.Exit.Code > 255 || (r.Exit.Code == -1) != (r.Exit.Signal != nil) || r.Exit.Signal != nil && *r.Exit.Signal == "" {
+		return fmt.Errorf("runtime exit: %w", ErrSchema)
+	}
+	sorted := func(n int, name func(int) string) bool {
+		for i := range n {
+			if name(i) == "" || i > 0 && name(i-1) >= name(i) {
+				return false
+			}
+		}
+		return true
+	}
+	if !sorted(len(r.Isolation), func(i int) string { return r.Isolation[i].Name }) ||
+		!sorted(len(r.Parameters), func(i int) string { return r.Parameters[i].Name }) ||
+		!sorted(len(r.NotApplicable), func(i int) string { return r.NotApplicable[i] }) {
+		return fmt.Errorf("runtime lists are not in strictly ascending order: %w", ErrSchema)
+	}
+	return nil
+}
+
+// Applied reports whether a command template holds the placeholder of the
+// parameter with the given name.
+func Applied(template []string, name string) bool {
+	return slices.ContainsFunc(template, func(a string) bool { return strings.Contains(a, "{param:"+name+"}") })
+}
+
+// ModelName returns the snapshot's model for the components of a launch: the
+// weights component named "default", else the first of the weights in the
+// order of the log, else the binary, as `<name> <digest>`; empty if there is
+// none of these.
+func ModelName(components []*Component) string {
+	best := -1
+	rank := func(c *Component) int {
+		switch {
+		case c.Role == RoleWeights && c.Name == "default":
+			return 3
+		case c.Role == RoleWeights:
+			return 2
+		case c.Role == RoleBinary:
+			return 1
+		default:
+			return 0
+		}
+	}
+	for i, c := range components {
+		if r := rank(c); r > 0 && len(c.Digest) > 0 && (best < 0 || r > rank(components[best])) {
+			best = i
+		}
+	}
+	if best < 0 {
+		return ""
+	}
+	c := components[best]
+	return c.Path[strings.LastIndexByte(c.Path, '/')+1:] + " " + c.Digest[0]
+}
+
+// Forced is what the snapshot of a Sworn record must say, recomputed from log
+// and statement.
+type Forced struct {
+	// ExecutionID, Provider, Model and Prompt are the members of those names.
+	ExecutionID, Provider, Model, Prompt string
+	// Parameters is the member of that name.
+	Parameters Parameters
+	// NotApplicable lists the members whose value the schema forced, ascending.
+	NotApplicable []string
+}
+
+// ForcedSnapshot computes Forced for a record of a launch with the given
+// components and parameters (those of the runtime, which the verifier holds
+// against the log). Of the parameters, temperature, maxTokens, topP and seed
+// are also members of NexArt's snapshot where their value is a number.
+func ForcedSnapshot(parameters []Parameter, components []*Component, launch [32]byte, record uint64) Forced {
+	f := Forced{
+		ExecutionID: ExecutionID(launch, record), Provider: Provider,
+		Model: ModelName(components), Prompt: PromptNone, NotApplicable: []string{"prompt"},
+	}
+	given := map[string]*float64{}
+	for _, p := range parameters {
+		if x, err := strconv.ParseFloat(p.Value, 64); err == nil && strconv.FormatFloat(x, 'f', -1, 64) == p.Value && math.Abs(x) < 1<<53 && p.Value != "-0" {
+			given[p.Name] = &x
+		}
+	}
+	if x := given["temperature"]; x != nil {
+		f.Parameters.Temperature = *x
+	} else {
+		f.NotApplicable = append(f.NotApplicable, "parameters.temperature")
+	}
+	if x := given["maxTokens"]; x != nil {
+		f.Parameters.MaxTokens = *x
+	} else {
+		f.NotApplicable = append(f.NotApplicable, "parameters.maxTokens")
+	}
+	f.Parameters.TopP, f.Parameters.Seed = given["topP"], given["seed"]
+	slices.Sort(f.NotApplicable)
+	return f
+}
+
+// ExecutionID returns the snapshot's executionId: the launch id and the record
+// number.
+func ExecutionID(launch [32]byte, record uint64) string {
+	return fmt.Sprintf("sworn:%x:%d", launch, record)
+}

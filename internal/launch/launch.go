@@ -1,0 +1,291 @@
+//go:build linux
+
+// Package launch runs one job attested: it measures what the job will run,
+// extends the measurements into a register, runs the job in its closed root,
+// and leaves a capsule whose statement a quote covers.
+//
+// The order is what makes a record true: the job's files are copied and hashed,
+// their events and the launch key's stand in the register before the separator,
+// only then does the first instruction of the job run; the statement is signed
+// by the launch key, committed as the log's last event, and quoted. A launch that
+// fails after its separator ends its segment as aborted, so that the next one
+// can tell.
+//
+// Devices are handed in ([Device]); this package opens none.
+package launch
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/sworn-run/sworn/attest"
+	"github.com/sworn-run/sworn/cer"
+	"github.com/sworn-run/sworn/internal/launch/jail"
+)
+
+// The sentinels of this package; every error it returns wraps one of them, or
+// one of package jail, elfdeps, attest or the device's.
+var (
+	// ErrUsage: a command, path, placeholder or name that cannot be meant.
+	ErrUsage = errors.New("invalid launch")
+	// ErrBusy: another launch holds the register.
+	ErrBusy = errors.New("another launch holds the TPM")
+	// ErrState: the state folder cannot be used.
+	ErrState = errors.New("unusable state folder")
+	// ErrDevice: the device failed during the launch; no record was made.
+	ErrDevice = errors.New("attestation device failed")
+	// ErrRecord: the record was made and does not verify; it is not released.
+	ErrRecord = errors.New("record not released")
+)
+
+// Device is what quotes and anchors a launch.
+type Device struct {
+	// Attester quotes the statement.
+	Attester attest.Attester
+	// Measurer extends the register.
+	Measurer attest.Measurer
+	// Life tells one life of the register from another.
+	Life attest.LifeReader
+	// Register is the register's number.
+	Register uint32
+}
+
+// Options are one launch. The zero Options are refused.
+type Options struct {
+	// Plan is what to run, made by NewPlan.
+	Plan *Plan
+	// Device anchors and quotes.
+	Device Device
+	// StateDir is the folder that keeps the log of a register's life.
+	StateDir string
+	// Nonce is the relying party's nonce, 8 to 64 bytes, or nil.
+	Nonce []byte
+	// Disclose is cer.DiscloseHash or cer.DiscloseFull.
+	Disclose string
+	// Strict makes every refused fact of the isolation an error.
+	Strict bool
+	// Proc gives the job a /proc of its own namespace.
+	Proc bool
+	// Timeout bounds the job's time; zero is refused.
+	Timeout time.Duration
+	// Limits are the job's resource limits.
+	Limits jail.Limits
+	// Stdin is the job's standard input where the plan has it there; Stdout and
+	// Stderr take the job's streams as they come.
+	Stdin io.Reader
+	// Stdout takes the job's output (or its output file's content).
+	Stdout io.Writer
+	// Stderr takes the job's standard error.
+	Stderr io.Writer
+	// Version is the launcher's version for the record's sdkVersion.
+	Version string
+	// Now is the clock.
+	Now func() time.Time
+	// SelfCheck verifies the capsule before it is released; nil is refused.
+	SelfCheck func(capsule []byte) error
+	// Progress is told bytes done and in all while files are hashed; nil for none.
+	Progress func(done, total uint64)
+	// Log takes warnings; nil for none.
+	Log *slog.Logger
+}
+
+// Result is what a launch leaves.
+type Result struct {
+	// Capsule is the capsule file.
+	Capsule []byte
+	// CertificateHash identifies the record.
+	CertificateHash string
+	// Exit is how the job ended.
+	Exit jail.Exit
+	// Files and Bytes are what was measured.
+	Files int
+	// Bytes is the sum of the measured files' sizes.
+	Bytes uint64
+	// Banks are the register's active banks.
+	Banks []attest.Alg
+	// Isolation is what was in force.
+	Isolation jail.Isolation
+	// Events is the number of events in the log.
+	Events int
+}
+
+func (o *Options) check() error {
+	switch {
+	case o == nil || o.Plan == nil || o.Device.Attester == nil || o.Device.Measurer == nil || o.Device.Life == nil:
+		return fmt.Errorf("plan or device missing: %w", ErrUsage)
+	case o.StateDir == "" || o.SelfCheck == nil || o.Now == nil || o.Timeout <= 0:
+		return fmt.Errorf("state folder, self-check, clock or time limit missing: %w", ErrUsage)
+	case o.Disclose != cer.DiscloseHash && o.Disclose != cer.DiscloseFull:
+		return fmt.Errorf("disclosure %q, want hash or full: %w", o.Disclose, ErrUsage)
+	case len(o.Nonce) != 0 && (len(o.Nonce) < attest.MinNonce || len(o.Nonce) > attest.MaxNonce):
+		return fmt.Errorf("nonce of %d bytes, want %d to %d: %w", len(o.Nonce), attest.MinNonce, attest.MaxNonce, ErrUsage)
+	}
+	return nil
+}
+
+// launch is one run in progress.
+type launch struct {
+	o       *Options
+	journal *journal
+	jail    *jail.Jail
+
+	tag        [32]byte
+	series     [32]byte
+	public     ed25519.PublicKey
+	private    ed25519.PrivateKey
+	keyID      [32]byte
+	id         [32]byte
+	components []*cer.Component
+	isolation  []cer.Fact
+	begun      bool
+}
+
+// Run runs one launch to its end. Result and error exclude each other. A job
+// that fails is no error: the record says how it ended.
+func Run(ctx context.Context, o Options) (*Result, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	l := &launch{o: &o}
+	defer l.close()
+	if err := l.prepare(ctx); err != nil {
+		return nil, err
+	}
+	res, err := l.run(ctx)
+	if l.begun {
+		end := attest.EndCompleted
+		if err != nil {
+			end = attest.EndAborted
+		}
+		// The segment is closed even when the caller has given up.
+		if endErr := l.append(context.WithoutCancel(ctx), event{attest.EventEnd, []byte(end)}); endErr != nil && err == nil {
+			err = endErr
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return res, nil
+}
+
+// close gives everything back and forgets the launch key.
+func (l *launch) close() {
+	clear(l.private)
+	if l.jail != nil {
+		_ = l.jail.Close()
+	}
+	if l.journal != nil {
+		l.journal.close()
+	}
+}
+
+// prepare makes the launch key, takes the register's journal, and builds and
+// measures the job's root. Nothing is extended yet.
+func (l *launch) prepare(ctx context.Context) error {
+	hardened := jail.Harden()
+	var err error
+	if l.public, l.private, err = ed25519.GenerateKey(rand.Reader); err != nil {
+		return fmt.Errorf("making the launch key: %w", ErrDevice)
+	}
+	_, _ = rand.Read(l.tag[:])
+	_, _ = rand.Read(l.series[:])
+	if l.journal, err = openJournal(ctx, l.o); err != nil {
+		return err
+	}
+	spec := l.o.Plan.spec(l.o)
+	if l.jail, err = jail.Start(ctx, spec); err != nil {
+		return err
+	}
+	isolation := l.jail.Isolation()
+	protection := cer.ProtectionNone
+	if isolation.ClosedRoot == jail.Yes {
+		protection = cer.ProtectionSealed
+	}
+	if l.components, err = l.o.Plan.Components(l.jail.Files(), protection); err != nil {
+		return err
+	}
+	l.isolation = isolationFacts(isolation)
+	return l.measure(ctx, hardened)
+}
+
+// measure extends launch-begin to separator.
+func (l *launch) measure(ctx context.Context, hardened []jail.Fact) error {
+	spki, err := x509.MarshalPKIXPublicKey(l.public)
+	if err != nil {
+		return fmt.Errorf("encoding the launch key: %w", ErrDevice)
+	}
+	l.keyID = sha256.Sum256(spki)
+	life, err := l.o.Device.Life.Life(ctx)
+	if err != nil {
+		return fmt.Errorf("reading the TPM's clock: %w", err)
+	}
+	begin, err := (&cer.Begin{V: 1, Series: fmt.Sprintf("%x", l.series), Clock: fmt.Sprint(life.Counters.Clock)}).Encode()
+	if err != nil {
+		return err
+	}
+	events := []event{{attest.EventLaunchBegin, begin}, {attest.EventKey, spki}}
+	for _, c := range l.components {
+		data, err := c.Encode()
+		if err != nil {
+			return err
+		}
+		events = append(events, event{attest.EventComponent, data})
+	}
+	for _, e := range l.environments(hardened) {
+		data, err := e.Encode()
+		if err != nil {
+			return err
+		}
+		events = append(events, event{attest.EventEnvironment, data})
+	}
+	first := l.journal.size()
+	if err := l.append(ctx, append(events, event{attest.EventSeparator, nil})...); err != nil {
+		return err
+	}
+	l.begun = true
+	l.id = attest.LaunchID(l.journal.log.Events[first:])
+	return nil
+}
+
+// append appends events of this launch to the journal and the register.
+func (l *launch) append(ctx context.Context, events ...event) error {
+	return l.journal.append(ctx, l.tag, events...)
+}
+
+// run runs the job and makes its record.
+func (l *launch) run(ctx context.Context) (*Result, error) {
+	started := l.o.Now()
+	streams, capture := l.streams()
+	exit, err := l.jail.Run(ctx, streams)
+	if err != nil {
+		return nil, err
+	}
+	ended := l.o.Now()
+	bundle, err := l.bundle(exit, capture, started, ended)
+	if err != nil {
+		return nil, err
+	}
+	file, hash, err := l.capsule(ctx, bundle, ended)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.o.SelfCheck(file); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrRecord, err)
+	}
+	res := &Result{
+		Capsule: file, CertificateHash: hash, Exit: exit, Isolation: l.jail.Isolation(),
+		Banks: l.journal.log.Banks, Events: len(l.journal.log.Events),
+	}
+	for _, f := range l.jail.Files() {
+		res.Files, res.Bytes = res.Files+1, res.Bytes+f.Size
+	}
+	return res, nil
+}

@@ -1,0 +1,233 @@
+#!/usr/bin/env bash
+# The checks, one function each; the argument names one. What a check looks at
+# is found in the tree, and a check that finds nothing where there should be
+# something fails.
+. "$(dirname "$0")/lib.sh"
+
+tmp=$(mktemp -d)
+trap 'chmod -R u+w "$tmp"; rm -rf "$tmp"' EXIT
+
+mapfile -t every < <(packages)
+# In CI no result is taken from a cache.
+fresh=(${CI:+-count=1})
+# How gotest calls the go command.
+go=(go)
+
+# portable fills the array pure; it is empty only while no package is pure.
+portable() {
+	local list
+	list=$(pure)
+	mapfile -t pure < <([ -z "$list" ] || say "$list")
+	[ ${#pure[@]} -gt 0 ] || nothing "pure package" attest cer tpm verifier
+}
+
+# commands prints the pattern of the commands, if there are any.
+commands() { [ ! -d cmd ] || say ./cmd/...; }
+
+# page prints the command that is built for a browser, if it is there.
+page() { [ ! -d cmd/sworn-wasm ] || say ./cmd/sworn-wasm; }
+
+# target OS ARCH COMMAND... runs a command for a target, without C.
+target() { GOOS=$1 GOARCH=$2 CGO_ENABLED=0 "${@:3}"; }
+
+# gotest ARG...: go test, with its closing lines, what failed, and what was
+# skipped and why; fails too if no test ran.
+gotest() {
+	[ -x "$tmp/testlog" ] || go build -C tools -o "$tmp/testlog" ./testlog
+	"${go[@]}" test -json -timeout 15m "${fresh[@]}" "$@" | "$tmp/testlog"
+}
+
+# nested prints the folders of the modules below the root.
+nested() { files '*/go.mod' | xargs -r -n 1 dirname; }
+
+format() {
+	local list bin
+	bin=$(tool gofumpt)
+	list=$(files '*.go' | xargs -d '\n' "$bin" -l)
+	[ -z "$list" ] || fail "not formatted, run gofumpt -w on:" $list
+}
+
+# The import table, purity, layout and sizes: first, because it takes a second.
+arch() { go test -count=1 ./internal/archtest/...; }
+
+vet() {
+	local os list dir
+	go vet "${every[@]}"
+	for dir in $(nested); do
+		go -C "$dir" vet ./...
+	done
+	list=$(tagged simulator)
+	[ -z "$list" ] || CGO_ENABLED=1 go vet -tags simulator $list
+	portable
+	list="${pure[*]} $(commands)"
+	for os in darwin windows; do
+		[ "$list" = " " ] || target $os amd64 go vet $list
+	done
+	list="${pure[*]} $(page)"
+	[ "$list" = " " ] || target js wasm go vet $list
+}
+
+staticcheck() {
+	local bin list
+	bin=$(tool staticcheck)
+	"$bin" "${every[@]}"
+	list=$(tagged simulator)
+	[ -z "$list" ] || "$bin" -tags simulator $list
+}
+
+lint() {
+	local bin dir root=$PWD
+	bin=$(tool golangci-lint)
+	"$bin" config verify
+	"$bin" run "${every[@]}"
+	for dir in $(nested); do
+		(cd "$dir" && "$bin" run --config "$root/.golangci.yml" ./...)
+	done
+}
+
+# fix is no check: it lets the linters mend what they can.
+fix() {
+	local bin
+	bin=$(tool gofumpt)
+	files '*.go' | xargs -d '\n' "$bin" -w
+	bin=$(tool golangci-lint)
+	"$bin" run --fix "${every[@]}"
+}
+
+build() {
+	local os
+	portable
+	mkdir "$tmp/bin"
+	target linux amd64 go build -o "$tmp/bin/" "${every[@]}"
+	for os in linux darwin windows; do
+		[ ${#pure[@]} -eq 0 ] || target $os amd64 go build "${pure[@]}"
+		[ -z "$(commands)" ] || target $os amd64 go build -o "$tmp/bin/" $(commands)
+	done
+	[ -n "$(commands)" ] || nothing command cmd
+	[ ${#pure[@]} -eq 0 ] || target js wasm go build "${pure[@]}"
+	[ -z "$(page)" ] || target js wasm go build -o "$tmp/bin/" "$(page)"
+	say "${#pure[@]} pure packages for linux, darwin, windows and js/wasm"
+}
+
+# "test" is a word of the shell.
+race() {
+	local dir
+	for dir in $(nested); do
+		go=(go -C "$dir")
+		gotest ./...
+	done
+	go=(go)
+	CGO_ENABLED=1 gotest -race "${every[@]}"
+}
+
+simulator() {
+	local list
+	list=$(tagged simulator)
+	[ -n "$list" ] || { nothing "file with the build tag simulator"; return; }
+	CGO_ENABLED=1 gotest -tags simulator $list
+}
+
+# The page runs the pure packages as js/wasm; so do their tests, under node. The
+# environment is cut down because it has to fit into 12 KiB there.
+wasm() {
+	local exec name keep=()
+	portable
+	[ ${#pure[@]} -gt 0 ] || return 0
+	exec=$(go env GOROOT)/lib/wasm/go_js_wasm_exec
+	[ -x "$exec" ] || fail "this Go has no $exec"
+	for name in PATH HOME TMPDIR GOFLAGS GOPROXY GOSUMDB GOTOOLCHAIN GOMODCACHE GOCACHE CI SWORN_SHARED; do
+		[ -z "${!name:-}" ] || keep+=("$name=${!name}")
+	done
+	go=(env -i "${keep[@]}" GOOS=js GOARCH=wasm CGO_ENABLED=0 go)
+	gotest -exec="$exec" "${pure[@]}"
+}
+
+# Every fuzz target for a while: SWORN_FUZZ_SECONDS (default 10) each, less if
+# all together would take more than SWORN_FUZZ_BUDGET (default 240).
+fuzz() {
+	local dir list targets=() entry each=${SWORN_FUZZ_SECONDS:-10} budget=${SWORN_FUZZ_BUDGET:-240}
+	for dir in $(files '*_test.go' | xargs -r -d '\n' grep -lE '^func Fuzz' | dirs); do
+		list=$(go test -list '^Fuzz' "$dir" | grep '^Fuzz') || fail "$dir has fuzz targets that go test does not see"
+		for entry in $list; do
+			targets+=("$dir $entry")
+		done
+	done
+	[ ${#targets[@]} -gt 0 ] || { nothing "fuzz target" cer tpm verifier; return; }
+	if [ $((each * ${#targets[@]})) -gt "$budget" ]; then
+		each=$((budget / ${#targets[@]}))
+		[ "$each" -ge 2 ] || each=2
+	fi
+	say "${#targets[@]} fuzz targets, $each s each"
+	for entry in "${targets[@]}"; do
+		fuzzone "$each" $entry
+	done
+}
+
+# fuzzone SECONDS DIR TARGET. The go command may report its own end of time as a
+# failure of the target when the machine is busy; only that is tried again.
+fuzzone() {
+	local try
+	for try in 1 2; do
+		if go test -run '^$' -fuzz "^$3\$" -fuzztime "$1s" -fuzzminimizetime 1x "$2" >"$tmp/fuzz" 2>&1; then
+			say "$2 $3: $(grep -oE 'execs: [0-9]+' "$tmp/fuzz" | tail -n 1)"
+			return
+		fi
+		grep -q 'context deadline exceeded' "$tmp/fuzz" && ! grep -qE 'Failing input|panic:' "$tmp/fuzz" || break
+	done
+	cat "$tmp/fuzz"
+	fail "$2 $3 failed"
+}
+
+# Two copies in folders of different names and depth, the second built with an
+# empty cache: a cached package would make the comparison worth nothing.
+reproducible() {
+	local dir
+	[ -n "$(commands)" ] || { nothing command cmd; return; }
+	for dir in one two/and/deeper; do
+		mkdir -p "$tmp/$dir"
+		files | tar -c -T - | tar -x -C "$tmp/$dir"
+	done
+	bash "$tmp/one/tools/build.sh" "$tmp/bin1"
+	GOCACHE=$tmp/cache bash "$tmp/two/and/deeper/tools/build.sh" "$tmp/bin2"
+	(cd "$tmp/bin1" && sha256sum -- *) | tee "$tmp/sums"
+	(cd "$tmp/bin2" && sha256sum --check --quiet "$tmp/sums") || fail "two builds differ"
+	[ "$(ls "$tmp/bin1")" = "$(ls "$tmp/bin2")" ] || fail "two builds gave different files"
+}
+
+# state prints what tells one state of the work tree from another.
+state() {
+	git status --porcelain --untracked-files=all
+	git diff HEAD
+	git ls-files -z --others --exclude-standard | xargs -0 -r sha256sum
+}
+
+generate() {
+	state >"$tmp/before"
+	go generate "${every[@]}"
+	state >"$tmp/after"
+	cmp -s "$tmp/before" "$tmp/after" || {
+		git --no-pager diff --stat
+		fail "generated files were not up to date; the work tree has them now"
+	}
+}
+
+tidy() {
+	local mod bad=()
+	for mod in $(files go.mod '*/go.mod'); do
+		go -C "$(dirname "$mod")" mod tidy -diff || bad+=("$mod")
+	done
+	[ ${#bad[@]} -eq 0 ] || fail "not tidy: ${bad[*]}"
+}
+
+# No file names a path of the machine that it was written on.
+paths() {
+	local found folder=/work
+	found=$(git grep --untracked -nIF -e "$folder/" -e "$PWD/" || true)
+	[ -z "$found" ] || fail "paths of a machine:" "$found"
+}
+
+case ${1:-} in
+test) race ;;
+format | arch | vet | staticcheck | lint | build | simulator | wasm | fuzz | reproducible | generate | tidy | paths | fix) "$1" ;;
+*) fail "no such step: ${1:-}" ;;
+esac

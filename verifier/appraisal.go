@@ -1,0 +1,265 @@
+package verifier
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/sworn-run/sworn/attest"
+	"github.com/sworn-run/sworn/cer"
+)
+
+// ErrInput is the caller's own mistake: no time, a policy that is no policy. It
+// is not a verdict.
+var ErrInput = errors.New("invalid verifier input")
+
+// ErrRecord is a record that cannot serve as the model of a policy.
+var ErrRecord = errors.New("the record is not known good")
+
+// File is a file the relying party holds against the record.
+type File struct {
+	// SHA256 is its digest.
+	SHA256 [32]byte
+	// Size is its length in bytes.
+	Size uint64
+	// Label is how reports name it, such as its base name.
+	Label string
+}
+
+// NamedFile is a file held against one weights component.
+type NamedFile struct {
+	// Name is the component's name, such as "default".
+	Name string
+	File
+}
+
+// Input is what a relying party brings. The zero Input is refused.
+type Input struct {
+	// Policy is the policy; nil appraises without one, which is never trusted.
+	Policy *Policy
+	// Roots are the relying party's own trust anchors; nil adds none.
+	Roots *TrustStore
+	// Now is the verdict's time; zero is refused.
+	Now time.Time
+	// At, if not zero, asks for a hypothetical verdict at another time; it
+	// decides only where the policy allows it.
+	At time.Time
+	// Nonce is the relying party's nonce; nil if it gave none.
+	Nonce []byte
+	// InputFile and OutputFile ask whether the record is about these files.
+	InputFile, OutputFile *File
+	// Weights ask whether these are the weights that were measured.
+	Weights []NamedFile
+	// Version and Digest identify the verifier in the report.
+	Version string
+	// Digest is SHA-256 of the verifier's executable; zeros if unknown.
+	Digest [32]byte
+}
+
+// appraisal is one run over one capsule at one time.
+type appraisal struct {
+	in      *Input
+	at      time.Time
+	file    []byte
+	anchors *attest.Anchors
+
+	capsule   *cer.Capsule
+	bundle    *cer.Bundle
+	runtime   *cer.Runtime
+	statement *attest.Statement
+	log       *attest.Log
+	structure *attest.Structure
+	origin    *cer.Origin
+	begin     *cer.Begin
+	// own is the last segment of the log, which must be this launch.
+	own          *attest.Segment
+	components   []*cer.Component
+	environments map[string]*cer.Environment
+	slots        []slotResult
+
+	// Why something above is nil.
+	capsuleErr, bundleErr, hashErr, runtimeErr, statementErr, logErr, launchErr error
+}
+
+// slotResult is what a scheme said of one slot.
+type slotResult struct {
+	slot     *attest.Slot
+	evidence *attest.Evidence
+	scheme   attest.Scheme
+	desc     attest.Description
+	claims   *attest.Claims
+	err      error
+}
+
+// newAppraisal parses everything that can be parsed; what cannot stays nil, and
+// the checks say so.
+func newAppraisal(in *Input, at time.Time, file []byte) *appraisal {
+	a := &appraisal{in: in, at: at, file: file, anchors: &attest.Anchors{}, environments: map[string]*cer.Environment{}}
+	if in.Roots != nil {
+		a.anchors = in.Roots.Anchors()
+	}
+	if a.capsule, a.capsuleErr = cer.ParseCapsule(file); a.capsuleErr != nil {
+		return a
+	}
+	a.bundle, a.bundleErr = cer.ParseBundle(a.capsule.CER)
+	_, a.hashErr = cer.VerifyIntegrity(a.capsule.CER)
+	if a.bundle != nil {
+		a.runtime, a.runtimeErr = parseRuntime(a.bundle)
+	}
+	a.statement, a.statementErr = attest.ParseStatement(a.capsule.Statement)
+	if a.log, a.logErr = attest.ParseLog(a.capsule.Log); a.log != nil {
+		a.structure, a.launchErr = a.log.Structure()
+	}
+	if a.structure != nil {
+		a.own = &a.structure.Segments[len(a.structure.Segments)-1]
+		a.launchErr = a.readLaunch()
+	}
+	if a.statement != nil {
+		a.appraiseSlots()
+	}
+	return a
+}
+
+// parseRuntime parses the runtime of a bundle that must have one.
+func parseRuntime(b *cer.Bundle) (*cer.Runtime, error) {
+	if b.Snapshot.Runtime == nil {
+		return nil, fmt.Errorf("snapshot has no runtime: %w", cer.ErrSchema)
+	}
+	return cer.ParseRuntime(b.Snapshot.Runtime)
+}
+
+// readLaunch reads origin, launch-begin, components and environments from their
+// disclosed data.
+func (a *appraisal) readLaunch() error {
+	var err error
+	if o := a.structure.Origin; o.Disclosed {
+		if a.origin, err = cer.ParseOrigin(o.Data); err != nil {
+			return fmt.Errorf("origin: %w", err)
+		}
+	}
+	if !a.own.Begin.Disclosed {
+		return fmt.Errorf("launch-begin is withheld: %w", cer.ErrSchema)
+	}
+	if a.begin, err = cer.ParseBegin(a.own.Begin.Data); err != nil {
+		return fmt.Errorf("launch-begin: %w", err)
+	}
+	seen := map[string]bool{}
+	for _, e := range a.own.Components {
+		if !e.Disclosed {
+			return fmt.Errorf("component event %d is withheld: %w", e.Index, cer.ErrSchema)
+		}
+		c, err := cer.ParseComponent(e.Data)
+		if err != nil {
+			return fmt.Errorf("event %d: %w", e.Index, err)
+		}
+		if seen[c.Key()] {
+			return fmt.Errorf("event %d: %s is measured twice: %w", e.Index, c.Key(), cer.ErrSchema)
+		}
+		seen[c.Key()] = true
+		a.components = append(a.components, c)
+	}
+	for _, e := range a.own.Environments {
+		if !e.Disclosed {
+			return fmt.Errorf("environment event %d is withheld: %w", e.Index, cer.ErrSchema)
+		}
+		env, err := cer.ParseEnvironment(e.Data)
+		if err != nil {
+			return fmt.Errorf("event %d: %w", e.Index, err)
+		}
+		if a.environments[env.Kind] != nil {
+			return fmt.Errorf("event %d: environment %s stands twice: %w", e.Index, env.Kind, cer.ErrSchema)
+		}
+		a.environments[env.Kind] = env
+	}
+	for _, k := range []string{cer.KindIsolation, cer.KindMemory, cer.KindLimits, cer.KindParameters, cer.KindHost} {
+		if a.environments[k] == nil {
+			return fmt.Errorf("environment %s is missing: %w", k, cer.ErrSchema)
+		}
+	}
+	if len(a.own.Separator.Data) != 0 || !a.own.Separator.Disclosed {
+		return fmt.Errorf("separator carries data: %w", cer.ErrSchema)
+	}
+	return nil
+}
+
+// appraiseSlots runs the scheme of each manifest slot over its evidence item.
+func (a *appraisal) appraiseSlots() {
+	for i := range a.statement.Manifest {
+		r := slotResult{slot: &a.statement.Manifest[i]}
+		if r.scheme = scheme(r.slot.Format); r.scheme != nil {
+			r.desc = r.scheme.Describe()
+		}
+		if i < len(a.capsule.Evidence) {
+			r.evidence = &a.capsule.Evidence[i]
+		}
+		if r.scheme != nil && r.evidence != nil && r.evidence.Format == r.slot.Format {
+			r.claims, r.err = r.scheme.Verify(r.evidence, a.anchors, a.at)
+		}
+		a.slots = append(a.slots, r)
+	}
+}
+
+// formats returns the names of the manifest's formats, sorted.
+func (a *appraisal) formats() []string {
+	var out []string
+	for _, s := range a.slots {
+		out = append(out, s.desc.Name)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// applicable reports whether a check concerns any format of the manifest.
+func (a *appraisal) applicable(id string) bool {
+	for _, s := range a.slots {
+		if !slices.Contains(s.desc.NotApplicable, id) {
+			return true
+		}
+	}
+	return len(a.slots) == 0
+}
+
+// run runs all checks in order.
+func (a *appraisal) run() []Check {
+	var out []Check
+	for _, d := range definitions() {
+		if d.slot == nil {
+			out = append(out, a.check(d, nil, d.run))
+			continue
+		}
+		if len(a.slots) == 0 {
+			out = append(out, a.check(d, nil, func(*appraisal) outcome { return unknown("the manifest cannot be read") }))
+			continue
+		}
+		for i := range a.slots {
+			out = append(out, a.check(d, &i, func(a *appraisal) outcome { return d.slot(a, i) }))
+		}
+	}
+	return out
+}
+
+// check runs one check and gives it its class, waiver and place.
+func (a *appraisal) check(d definition, slot *int, run func(*appraisal) outcome) Check {
+	c := Check{ID: d.id, Class: d.class.String(), Spec: d.spec, Passes: d.passes}
+	if slot != nil {
+		n := *slot
+		c.Slot = &n
+	}
+	o := run(a)
+	c.Status, c.Detail, c.Want, c.Got = o.Status.String(), o.Detail, o.want, o.got
+	c.status, c.class = o.Status, d.class
+	c.counts = d.class != ClassInfo && (d.asked == nil || d.asked(a))
+	if d.class == ClassRequired && c.counts && !c.ok() && a.in.Policy != nil {
+		for _, w := range a.in.Policy.Waive {
+			if w.Check == d.id {
+				c.Waived = w.Reason
+			}
+		}
+	}
+	return c
+}
+
+// digest returns the SHA-256 of the capsule file.
+func (a *appraisal) digest() [32]byte { return sha256.Sum256(a.file) }

@@ -1,0 +1,348 @@
+package verifier
+
+import (
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/sworn-run/sworn/cer"
+)
+
+// factYes is the value of an isolation fact that holds.
+const factYes = "yes"
+
+// exclusiveFacts are the isolation facts without which a job might quote,
+// extend, or read its launcher's memory.
+func exclusiveFacts() []string {
+	return []string{
+		"closed_root", "mount_ns", "pid_ns", "ipc_ns", "net_ns", "no_new_privs", "caps_dropped",
+		"own_uid_or_user_ns", "init_non_dumpable", "launcher_non_dumpable",
+	}
+}
+
+// exclusive says which fact of an isolation does not hold, or nothing.
+func exclusive(isolation *cer.Environment) string {
+	if isolation == nil {
+		return "the isolation is withheld or missing"
+	}
+	for _, name := range exclusiveFacts() {
+		if name == "own_uid_or_user_ns" {
+			uid, _ := isolation.Get("own_uid")
+			ns, _ := isolation.Get("user_ns")
+			if uid != factYes && ns != factYes {
+				return fmt.Sprintf("own_uid is %q and user_ns is %q", uid, ns)
+			}
+			continue
+		}
+		if v, _ := isolation.Get(name); v != factYes {
+			return fmt.Sprintf("%s is %q", name, v)
+		}
+	}
+	return ""
+}
+
+func checkLauncherRooted(a *appraisal) outcome {
+	if len(a.slots) == 0 {
+		return unknown("the manifest cannot be read")
+	}
+	return unknown("no measured boot covers the launcher: it measured itself")
+}
+
+func checkLauncherExclusive(a *appraisal) outcome {
+	if a.own == nil || a.launchErr != nil {
+		return unknown("the launch cannot be read")
+	}
+	if problem := exclusive(a.environments[cer.KindIsolation]); problem != "" {
+		return failed(problem)
+	}
+	return passed("closed root, own namespaces, no privileges, no trace (the launcher's word)")
+}
+
+// noLaunch is the outcome of every component check without a readable launch.
+func (a *appraisal) noLaunch() (outcome, bool) {
+	switch {
+	case a.own == nil || a.launchErr != nil:
+		return unknown("the launch cannot be read"), true
+	case a.in.Policy == nil:
+		return unknown("no policy given"), true
+	default:
+		return outcome{}, false
+	}
+}
+
+// listed returns the policy's entry for a component; nil if there is none.
+func (a *appraisal) listed(c *cer.Component) *PolicyComponent {
+	for i := range a.in.Policy.Components {
+		if p := &a.in.Policy.Components[i]; p.Role == c.Role && p.Name == c.Name {
+			return p
+		}
+	}
+	return nil
+}
+
+func checkComponentsMatch(a *appraisal) outcome {
+	if o, no := a.noLaunch(); no {
+		return o
+	}
+	for i := range a.in.Policy.Components {
+		p := &a.in.Policy.Components[i]
+		key := (&cer.Component{Role: p.Role, Name: p.Name}).Key()
+		var found *cer.Component
+		for _, c := range a.components {
+			if c.Role == p.Role && c.Name == p.Name {
+				found = c
+			}
+		}
+		if found == nil {
+			return failed(key+" was not measured").with(strings.Join(p.Digest, " or ")+string(p.Value), "")
+		}
+		if p.Value != nil {
+			if string(found.Value) != string(p.Value) {
+				return failed(fmt.Sprintf("%s is %s, policy wants %s", key, found.Value, p.Value)).with(string(p.Value), string(found.Value))
+			}
+			continue
+		}
+		if !slices.ContainsFunc(found.Digest, func(d string) bool { return slices.Contains(p.Digest, d) }) {
+			return failed(fmt.Sprintf("%s is %s, policy wants %s", key, shortDigest(found.Digest), shortDigest(p.Digest))).
+				with(strings.Join(p.Digest, " or "), strings.Join(found.Digest, " or "))
+		}
+	}
+	if a.in.Policy.Others != OthersReport {
+		for _, c := range a.components {
+			if a.listed(c) == nil {
+				return failed(c.Key()+" was measured, and the policy does not list it").with("", strings.Join(c.Digest, " or ")+string(c.Value))
+			}
+		}
+	}
+	return passed(fmt.Sprintf("%d components as the policy lists them", len(a.in.Policy.Components)))
+}
+
+// shortDigest shortens digests for one line.
+func shortDigest(ds []string) string {
+	var out []string
+	for _, d := range ds {
+		if i := strings.LastIndexByte(d, ':'); i >= 0 && len(d) > i+13 {
+			d = d[:i+13] + "…"
+		}
+		out = append(out, d)
+	}
+	return strings.Join(out, " or ")
+}
+
+func checkComponentsClosed(a *appraisal) outcome {
+	if o, no := a.noLaunch(); no {
+		return o
+	}
+	iso := a.environments[cer.KindIsolation]
+	for _, name := range []string{"closed_root", "read_only_root"} {
+		if v, _ := iso.Get(name); v != factYes {
+			return unknown(fmt.Sprintf("the job's root was not closed: %s is %q", name, v))
+		}
+	}
+	for _, c := range a.components {
+		if a.listed(c) == nil {
+			return failed(c.Key() + " was measured, and the policy does not list it")
+		}
+	}
+	return passed(fmt.Sprintf("%d files, read-only, nothing else", a.countFiles()))
+}
+
+func (a *appraisal) countFiles() int {
+	n := 0
+	for _, c := range a.components {
+		if c.IsFile() {
+			n++
+		}
+	}
+	return n
+}
+
+func checkProtectionStorage(a *appraisal) outcome {
+	if o, no := a.noLaunch(); no {
+		return o
+	}
+	for _, c := range a.components {
+		if c.IsFile() && !slices.Contains(a.in.Policy.Protection, c.Protection) {
+			return failed(fmt.Sprintf("%s has protection %q", c.Key(), c.Protection)).with(strings.Join(a.in.Policy.Protection, " or "), c.Protection)
+		}
+	}
+	return passed("every file in a private copy that was hashed while it was made")
+}
+
+func checkProtectionMemory(a *appraisal) outcome {
+	if a.own == nil || a.launchErr != nil {
+		return unknown("the launch cannot be read")
+	}
+	iso, mem := a.environments[cer.KindIsolation], a.environments[cer.KindMemory]
+	for _, f := range []struct {
+		env        *cer.Environment
+		name, want string
+	}{
+		{mem, "swap", "none"},
+		{mem, "hibernation", "none"},
+		{mem, "kexec_loaded", "no"},
+		{iso, "no_core", factYes},
+		{iso, "launcher_non_dumpable", factYes},
+		{iso, "init_non_dumpable", factYes},
+	} {
+		if v, _ := f.env.Get(f.name); v != f.want {
+			return failed(fmt.Sprintf("%s is %q", f.name, v)).with(f.want, v)
+		}
+	}
+	return passed("no swap, no hibernation, no core dumps")
+}
+
+func checkComputeInside(a *appraisal) outcome {
+	if o, no := a.noLaunch(); no {
+		return o
+	}
+	iso := a.environments[cer.KindIsolation]
+	if v, _ := iso.Get("network"); v != "none" && !a.in.Policy.Network {
+		return unknown(fmt.Sprintf("the job had a network (%q)", v)).with("none", v)
+	}
+	devices, ok := iso.Get("devices")
+	if !ok {
+		return unknown("the job's devices are not recorded")
+	}
+	for d := range strings.FieldsSeq(devices) {
+		if d != "null" && d != "urandom" && !slices.Contains(a.in.Policy.Devices, d) {
+			return failed(fmt.Sprintf("the job could open device %q", d)).with(strings.Join(a.in.Policy.Devices, " "), devices)
+		}
+	}
+	return passed("no network, no device but null and urandom")
+}
+
+func askedNonceQuote(a *appraisal) bool {
+	return a.in.Nonce != nil || a.in.Policy != nil && a.in.Policy.Nonce.Quote
+}
+
+// askedNonceExecution: the policy asks for it, or a nonce was given and no
+// policy says that the quote's is enough.
+func askedNonceExecution(a *appraisal) bool {
+	p := a.in.Policy
+	if p != nil && (p.Nonce.Execution || p.Nonce.Quote) {
+		return p.Nonce.Execution
+	}
+	return a.in.Nonce != nil
+}
+
+func checkNonceQuote(a *appraisal) outcome {
+	switch {
+	case !askedNonceQuote(a):
+		return notApplicable("no nonce was asked for")
+	case a.in.Nonce == nil:
+		return unknown("the policy asks for a nonce, and none was given to compare with")
+	case a.statement == nil:
+		return unknown("the statement cannot be read")
+	case !slices.Equal(a.statement.Nonce, a.in.Nonce):
+		return failed("the quote holds another nonce").with(hex.EncodeToString(a.in.Nonce), hex.EncodeToString(a.statement.Nonce))
+	}
+	return passed("your nonce is in the quote")
+}
+
+func checkNonceExecution(a *appraisal) outcome {
+	switch {
+	case !askedNonceExecution(a):
+		return notApplicable("no nonce was asked for")
+	case a.in.Nonce == nil:
+		return unknown("the policy asks for a nonce, and none was given to compare with")
+	case a.runtime == nil || a.own == nil || a.launchErr != nil:
+		return unknown("record or launch cannot be read")
+	}
+	want := hex.EncodeToString(a.in.Nonce)
+	logged, _ := a.environments[cer.KindNonce].Get("nonce")
+	if got := a.recordNonce(); got != want || logged != want {
+		return failed("record or log hold another nonce").with(want, got)
+	}
+	return passed("your nonce is in the record and was measured before the job")
+}
+
+func askedSeries(a *appraisal) bool {
+	return a.in.Policy != nil && a.in.Policy.Series != "" && a.in.Policy.Series != SeriesNone
+}
+
+func checkSeries(a *appraisal) outcome {
+	if !askedSeries(a) {
+		return notApplicable("no series was asked for")
+	}
+	return unknown("one record is not a series")
+}
+
+func askedTimeToken(a *appraisal) bool { return a.in.Policy != nil && a.in.Policy.Time.Token }
+
+func checkTimeToken(a *appraisal) outcome {
+	if a.capsule == nil {
+		return unknown("the capsule cannot be read")
+	}
+	return unknown("no time stamp covers the evidence")
+}
+
+func checkJobExit(a *appraisal) outcome {
+	switch {
+	case a.runtime == nil:
+		return unknown("the record cannot be read")
+	case a.in.Policy == nil:
+		return unknown("no policy given")
+	}
+	e := a.runtime.Exit
+	switch {
+	case e.Timeout:
+		return failed("the job was ended at its time limit")
+	case e.Signal != nil:
+		return failed("the job was ended by " + *e.Signal)
+	case !slices.Contains(a.in.Policy.Exit, e.Code):
+		return failed(fmt.Sprintf("the job ended with exit code %d", e.Code)).with(fmt.Sprint(a.in.Policy.Exit), fmt.Sprint(e.Code))
+	case !a.runtime.Output.Complete:
+		return failed("the output was cut short")
+	}
+	return passed(fmt.Sprintf("exit code %d", e.Code))
+}
+
+// checkFile holds a file against a stream of the record.
+func (a *appraisal) checkFile(f *File, s func(*cer.Runtime) cer.Stream) outcome {
+	switch {
+	case f == nil:
+		return notApplicable("no file was given to compare with")
+	case a.runtime == nil:
+		return unknown("the record cannot be read")
+	}
+	got := s(a.runtime)
+	want := cer.NewStream(f.SHA256, f.Size, got.Complete)
+	if got.SHA256 != want.SHA256 || got.Size != want.Size {
+		return failed("the record is about another file than "+f.Label).with(want.SHA256, got.SHA256)
+	}
+	return passed(f.Label + " is the file")
+}
+
+func checkInputFile(a *appraisal) outcome {
+	return a.checkFile(a.in.InputFile, func(r *cer.Runtime) cer.Stream { return r.Input })
+}
+
+func checkOutputFile(a *appraisal) outcome {
+	return a.checkFile(a.in.OutputFile, func(r *cer.Runtime) cer.Stream { return r.Output })
+}
+
+func checkComponentFile(a *appraisal) outcome {
+	if len(a.in.Weights) == 0 {
+		return notApplicable("no file was given to compare with")
+	}
+	if a.own == nil || a.launchErr != nil {
+		return unknown("the launch cannot be read")
+	}
+	for _, f := range a.in.Weights {
+		want, found := cer.SHA256Digest(f.SHA256), false
+		for _, c := range a.components {
+			if c.Role != cer.RoleWeights || c.Name != f.Name {
+				continue
+			}
+			if found = slices.Contains(c.Digest, want); !found {
+				return failed(fmt.Sprintf("weights %q are another file than %s", f.Name, f.Label)).with(want, strings.Join(c.Digest, " or "))
+			}
+		}
+		if !found {
+			return failed(fmt.Sprintf("no weights %q were measured", f.Name))
+		}
+	}
+	return passed(fmt.Sprintf("%d file(s) are those measured", len(a.in.Weights)))
+}

@@ -1,0 +1,86 @@
+package verifier
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sworn-run/sworn/attest"
+	"github.com/sworn-run/sworn/cer"
+	"github.com/sworn-run/sworn/tpm"
+)
+
+// PolicyComponents turns measured components into a policy's reference values.
+func PolicyComponents(components []*cer.Component) []PolicyComponent {
+	out := make([]PolicyComponent, 0, len(components))
+	for _, c := range components {
+		out = append(out, PolicyComponent{Role: c.Role, Name: c.Name, Digest: slices.Clone(c.Digest), Value: slices.Clone(c.Value)})
+	}
+	return out
+}
+
+// NewPolicy returns a policy that accepts TPM evidence under the given roots
+// and exactly the given components, sealed, without devices or network, ending
+// with exit code 0. It is the ground that `policy from-files` and
+// [PolicyFromRecord] build on.
+func NewPolicy(name string, components []*cer.Component, spki []string, bank attest.Alg, register uint32) *Policy {
+	return &Policy{
+		Type: PolicyType, Name: name, Slots: [][]string{{"tpm"}},
+		Formats: map[string]FormatPolicy{"tpm": {
+			Identity: IdentityPolicy{Role: tpm.Scheme{}.Describe().RootRole, SPKI: spki},
+			Bank:     bank.String(), Register: register,
+		}},
+		Components: PolicyComponents(components), Others: OthersRefuse,
+		Protection: []string{cer.ProtectionSealed}, Devices: []string{}, Exit: []int{0},
+		PriorLaunches: PriorSameLauncher, Series: SeriesNone, Waive: []Waiver{},
+	}
+}
+
+// PolicyFromRecord makes a policy from a known-good record: the record itself
+// must be trusted under it, with the given waivers, at time now. It asks later
+// records for a nonce if this one has one. The error wraps ErrInput, ErrPolicy,
+// or ErrRecord.
+func PolicyFromRecord(capsule []byte, roots *TrustStore, now time.Time, name string, waive []Waiver) (*Policy, error) {
+	if now.IsZero() {
+		return nil, fmt.Errorf("no time given: %w", ErrInput)
+	}
+	in := Input{Roots: roots, Now: now}
+	a := newAppraisal(&in, now, capsule)
+	draft := newReport(a)
+	for i := range draft.Checks {
+		if c := &draft.Checks[i]; c.class == ClassCore && c.ID != "slot.policy" && !c.ok() {
+			return nil, fmt.Errorf("%w: %s: %s", ErrRecord, c.ID, oneLine(c.Detail))
+		}
+	}
+	if len(a.slots) != 1 || a.slots[0].slot.Register == nil {
+		return nil, fmt.Errorf("%w: its evidence is not one TPM quote", ErrRecord)
+	}
+	s := &a.slots[0]
+	root := s.claims.Identity.Root
+	if root == nil {
+		return nil, fmt.Errorf("%w: slot.identity: %s", ErrRecord, oneLine(s.claims.Identity.Detail))
+	}
+	p := NewPolicy(name, a.components, []string{cer.SHA256Digest(SPKIDigest(root.Certificate))}, s.slot.Register.Bank, s.slot.Register.Index)
+	p.Waive = append(p.Waive, waive...)
+	p.Nonce = NoncePolicy{Quote: len(a.statement.Nonce) > 0, Execution: a.runtime.Nonce != nil}
+	encoded, err := p.Encode()
+	if err != nil {
+		return nil, err
+	}
+	if p, err = ParsePolicy(encoded); err != nil {
+		return nil, err
+	}
+	in.Policy, in.Nonce = p, a.statement.Nonce
+	var missing []string
+	final := newReport(newAppraisal(&in, now, capsule))
+	for i := range final.Checks {
+		if c := &final.Checks[i]; c.blocks() {
+			missing = append(missing, fmt.Sprintf("%s (%s)", c.ID, oneLine(c.Detail)))
+		}
+	}
+	if len(missing) > 0 {
+		return nil, fmt.Errorf("%w: not passed and not waived: %s", ErrRecord, strings.Join(missing, "; "))
+	}
+	return p, nil
+}

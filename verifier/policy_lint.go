@@ -1,0 +1,132 @@
+package verifier
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/sworn-run/sworn/cer"
+)
+
+// Lint returns what a person should know before relying on the policy, one
+// line each, in the order of the members: what weakens it, and what keeps any
+// record from passing. A policy that is not valid gets the reason as its one
+// line. Nil means that there is nothing to say.
+func (p *Policy) Lint() []string {
+	if err := p.valid(); err != nil {
+		return []string{err.Error()}
+	}
+	l := linter{p: p}
+	l.formats()
+	l.components()
+	l.job()
+	l.freshness()
+	for _, w := range p.Waive {
+		l.say("waive: %s need not pass, every verdict says so: %s", w.Check, w.Reason)
+	}
+	return l.lines
+}
+
+// linter collects the lines.
+type linter struct {
+	p     *Policy
+	lines []string
+}
+
+func (l *linter) say(format string, args ...any) {
+	l.lines = append(l.lines, fmt.Sprintf(format, args...))
+}
+
+// waived reports whether the policy waives a check.
+func (l *linter) waived(check string) bool {
+	return slices.ContainsFunc(l.p.Waive, func(w Waiver) bool { return w.Check == check })
+}
+
+// formats looks at slots and formats.
+func (l *linter) formats() {
+	if n := len(l.p.Slots); n > 1 {
+		l.say("slots: any one of %d sets of evidence suffices", n)
+	}
+	f := l.p.Formats[formatTPM]
+	if n := len(f.Identity.SPKI); n > 1 {
+		l.say("formats.%s.identity: any one of %d roots suffices", formatTPM, n)
+	}
+	for _, check := range []string{"slot.measurement", "launcher.rooted"} {
+		if !l.waived(check) {
+			l.say("formats.%s.boot: is empty, so %s is not established and no record passes unless it is waived", formatTPM, check)
+		}
+	}
+}
+
+// components looks at what must have run.
+func (l *linter) components() {
+	count := map[string]int{}
+	for i := range l.p.Components {
+		c := &l.p.Components[i]
+		count[c.Role]++
+		if n := len(c.Digest); n > 1 {
+			l.say("%s: any one of %d digests suffices", componentMember(i, c), n)
+		}
+	}
+	refuse := l.p.Others == OthersRefuse
+	for _, role := range []string{cer.RoleLauncher, cer.RoleBinary, cer.RoleArgv} {
+		switch {
+		case count[role] > 0:
+		case refuse:
+			l.say("components: lists no %s, which every launch has, and others are refused: no record passes", role)
+		default:
+			l.say("components: lists no %s, so any suffices for components.match", role)
+		}
+	}
+	if count[cer.RoleWeights] == 0 {
+		if refuse {
+			l.say("components: lists no weights, so a job that was given any is refused")
+		} else {
+			l.say("components: lists no weights, so any suffice for components.match")
+		}
+	}
+	if !refuse {
+		l.say("others: %q lets components.match pass whatever else was measured", OthersReport)
+	}
+}
+
+// job looks at what the job may do and how it may end.
+func (l *linter) job() {
+	p := l.p
+	if len(p.Protection) == 0 && !l.waived("protection.storage") {
+		l.say("protection: is empty, so protection.storage cannot pass")
+	}
+	if len(p.Devices) > 0 {
+		l.say("devices: the job may open %s, where nothing is attested", strings.Join(p.Devices, ", "))
+	}
+	if p.Network {
+		l.say("network: the job may have had one, so what it computed may have come from elsewhere")
+	}
+	for _, code := range p.Exit {
+		if code != 0 {
+			l.say("exit: accepts %d, by which programs report failure", code)
+		}
+	}
+}
+
+// freshness looks at nonces, time and earlier launches.
+func (l *linter) freshness() {
+	p := l.p
+	switch {
+	case !p.Nonce.Quote && !p.Nonce.Execution:
+		l.say("nonce: none is asked for, so an old record passes for a new one")
+	case !p.Nonce.Execution:
+		l.say("nonce: asked for in the quote only, so the quote is fresh and the job may be older")
+	case !p.Nonce.Quote:
+		l.say("nonce: asked for in the record only, not in the quote")
+	}
+	if !p.Time.Token {
+		l.say("time: no time stamp is asked for, so no verdict holds as of the record's time")
+	}
+	if p.PriorLaunches == PriorAny {
+		l.say("prior_launches: %q lets any program have used the register before", PriorAny)
+	}
+	if p.AllowAt {
+		l.say("allow_at: the verdict at a time chosen by whoever verifies may decide")
+	}
+}

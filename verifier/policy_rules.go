@@ -1,0 +1,336 @@
+package verifier
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/sworn-run/sworn/attest"
+	"github.com/sworn-run/sworn/cer"
+	"github.com/sworn-run/sworn/internal/limits"
+)
+
+// Bounds of a policy, beside the size of its file (SPEC, section 9).
+const (
+	maxPolicyName     = 256     // bytes
+	maxReason         = 1024    // bytes
+	maxAlternatives   = 64      // sets of formats
+	maxSPKI           = 1024    // keys of one format
+	maxComponents     = 1 << 16 // components; a log has no more events
+	maxComponentName  = 4096    // bytes
+	maxNameShown      = 100     // bytes, in messages
+	maxDigests        = 64      // of one component
+	maxComponentValue = 1 << 16 // bytes; an event holds no more
+	maxDevices        = 64
+	maxDeviceName     = 255 // bytes
+	maxRegister       = 15  // PCRs 16 and 23 can be reset by software
+)
+
+// formatTPM is the name of the one format this version appraises.
+const formatTPM = "tpm"
+
+// allDevices is what an isolation that keeps nothing away records as the job's
+// devices; a policy that named it would accept every device.
+const allDevices = "host"
+
+// valid enforces every rule of a policy, also of one made by hand. The error
+// wraps ErrPolicy.
+func (p *Policy) valid() error {
+	if p == nil {
+		return fmt.Errorf("%w: none given", ErrPolicy)
+	}
+	if p.Type != PolicyType {
+		return policyError("type", "is %q, want %q", p.Type, PolicyType)
+	}
+	if p.Name != "" {
+		if err := checkLine(p.Name, maxPolicyName); err != nil {
+			return policyError("name", "%w", err)
+		}
+	}
+	for _, check := range []func() error{
+		p.checkSlots, p.checkFormats, p.checkComponents, p.checkChoices, p.checkLists, p.checkExit,
+	} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return checkWaivers(p.Waive)
+}
+
+// checkSlots checks the alternatives; each format in them must have its rules.
+func (p *Policy) checkSlots() error {
+	if n := len(p.Slots); n == 0 || n > maxAlternatives {
+		return policyError("slots", `has %d sets, want 1 to %d, such as [["tpm"]]`, n, maxAlternatives)
+	}
+	for i, set := range p.Slots {
+		at := fmt.Sprintf("slots[%d]", i)
+		if n := len(set); n == 0 || n > attest.MaxSlots {
+			return policyError(at, "has %d formats, want 1 to %d", n, attest.MaxSlots)
+		}
+		for j, f := range set {
+			if slices.Contains(set[:j], f) {
+				return policyError(at, "format %q stands twice", f)
+			}
+			if _, ok := p.Formats[f]; !ok {
+				return policyError("formats", "has no member %q, which %s allows", f, at)
+			}
+		}
+		for j, other := range p.Slots[:i] {
+			if sameSet(set, other) {
+				return policyError(at, "is the same set as slots[%d]", j)
+			}
+		}
+	}
+	return nil
+}
+
+// sameSet reports whether two lists without duplicates hold the same strings.
+func sameSet(a, b []string) bool {
+	return len(a) == len(b) && !slices.ContainsFunc(a, func(s string) bool { return !slices.Contains(b, s) })
+}
+
+// checkFormats checks the rules of every format, in the order of their names.
+func (p *Policy) checkFormats() error {
+	for _, name := range slices.Sorted(maps.Keys(p.Formats)) {
+		if name != formatTPM {
+			return policyError("formats", "has %q, this version appraises %q only", name, formatTPM)
+		}
+		f := p.Formats[name]
+		if err := f.check("formats." + name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// check checks the rules of a TPM's quotes.
+func (f *FormatPolicy) check(at string) error {
+	switch {
+	case f.Identity.Role == "" && len(f.Identity.SPKI) == 0:
+		return policyError(at+".identity", "is missing, want the role and the keys of the roots")
+	case f.Identity.Role != roleTPMAK:
+		return policyError(at+".identity.role", "is %q, want %q", f.Identity.Role, roleTPMAK)
+	case len(f.Identity.SPKI) == 0 || len(f.Identity.SPKI) > maxSPKI:
+		return policyError(at+".identity.spki", "has %d keys, want 1 to %d", len(f.Identity.SPKI), maxSPKI)
+	case f.Bank == attest.SHA1.String():
+		return policyError(at+".bank", "is sha1, which proves nothing, want sha256, sha384 or sha512")
+	case !bankAccepted(f.Bank):
+		return policyError(at+".bank", "is %q, want sha256, sha384 or sha512", f.Bank)
+	case f.Register > maxRegister:
+		return policyError(at+".register", "is %d, want 0 to %d: later ones can be reset", f.Register, maxRegister)
+	case len(f.Boot) != 0:
+		return policyError(at+".boot", "has members, and this version cannot appraise a boot yet: want {} and a waiver of slot.measurement")
+	}
+	for i, s := range f.Identity.SPKI {
+		member := fmt.Sprintf("%s.identity.spki[%d]", at, i)
+		if slices.Contains(f.Identity.SPKI[:i], s) {
+			return policyError(member, "stands twice")
+		}
+		if !strings.HasPrefix(s, cer.SchemeSHA256+":") || cer.CheckDigest(s) != nil {
+			return policyError(member, "is %q, want sha256: and 64 lower-case hexadecimal digits", s)
+		}
+	}
+	return nil
+}
+
+// bankAccepted reports whether a policy may name the bank.
+func bankAccepted(name string) bool {
+	a, err := attest.ParseAlg(name)
+	return err == nil && a.Accepted()
+}
+
+// checkComponents checks every component and that none is listed twice.
+func (p *Policy) checkComponents() error {
+	if n := len(p.Components); n > maxComponents {
+		return policyError("components", "has %d, limit %d", n, maxComponents)
+	}
+	type key struct{ role, name string }
+	seen := make(map[key]int, len(p.Components))
+	for i := range p.Components {
+		c := &p.Components[i]
+		at := componentMember(i, c)
+		if err := c.check(at); err != nil {
+			return err
+		}
+		k := key{c.Role, c.Name}
+		if j, ok := seen[k]; ok {
+			return policyError(at, "is listed twice, also as components[%d]", j)
+		}
+		seen[k] = i
+	}
+	return nil
+}
+
+// componentMember names a component in errors.
+func componentMember(i int, c *PolicyComponent) string {
+	short := cer.Component{Role: c.Role, Name: c.Name}
+	if len(short.Name) > maxNameShown {
+		short.Name = short.Name[:maxNameShown] + "…"
+	}
+	return fmt.Sprintf("components[%d] (%s)", i, short.Key())
+}
+
+// check checks one component.
+func (c *PolicyComponent) check(at string) error {
+	if len(c.Name) > maxComponentName || !utf8.ValidString(c.Name) {
+		return policyError(at, "name: want at most %d bytes of UTF-8", maxComponentName)
+	}
+	switch c.Role {
+	case cer.RoleLauncher, cer.RoleBinary, cer.RoleInterpreter, cer.RoleScriptInterpreter,
+		cer.RoleLibrary, cer.RoleWeights, cer.RoleConfig, cer.RoleFile:
+		if c.Value != nil {
+			return policyError(at, "has a value, want digests")
+		}
+		if c.Name == "" {
+			return policyError(at, "has no name")
+		}
+		return c.checkDigests(at)
+	case cer.RoleArgv, cer.RoleEnv:
+		if c.Digest != nil {
+			return policyError(at, "has digests, want a value")
+		}
+		return c.checkValue(at)
+	default:
+		return policyError(at, "role %q is unknown", c.Role)
+	}
+}
+
+// checkDigests checks the digests of a component that has bytes.
+func (c *PolicyComponent) checkDigests(at string) error {
+	if n := len(c.Digest); n == 0 || n > maxDigests {
+		return policyError(at, "has %d digests, want 1 to %d", n, maxDigests)
+	}
+	for i, d := range c.Digest {
+		if err := cer.CheckDigest(d); err != nil {
+			return policyError(at, "%w", err)
+		}
+		if slices.Contains(c.Digest[:i], d) {
+			return policyError(at, "digest %q stands twice", d)
+		}
+	}
+	return nil
+}
+
+// checkValue checks the name and the value of argv and env.
+func (c *PolicyComponent) checkValue(at string) error {
+	if c.Value == nil {
+		return policyError(at, "has neither digest nor value, want a value")
+	}
+	if len(c.Value) > maxComponentValue {
+		return policyError(at, "value has %d bytes, limit %d", len(c.Value), maxComponentValue)
+	}
+	switch {
+	case c.Role == cer.RoleArgv && c.Name != "":
+		return policyError(at, "has a name, want none: a launch has one command")
+	case c.Role == cer.RoleEnv && (c.Name == "" || strings.ContainsAny(c.Name, "=\x00")):
+		return policyError(at, "name: want that of an environment variable")
+	}
+	var text string
+	var words []string
+	switch {
+	case c.Role == cer.RoleEnv && cer.UnmarshalStrict(c.Value, limits.CapsuleDepth, &text) != nil:
+		return policyError(at, "value: want a string: %w", cer.ErrSchema)
+	case c.Role == cer.RoleArgv && (cer.UnmarshalStrict(c.Value, limits.CapsuleDepth, &words) != nil || len(words) == 0):
+		return policyError(at, "value: want an array of at least one string: %w", cer.ErrSchema)
+	}
+	canonical := c.Value.Clone()
+	if err := canonical.Canonicalize(); err != nil || !bytes.Equal(canonical, c.Value) {
+		return policyError(at, "value is not in RFC 8785 form")
+	}
+	return nil
+}
+
+// checkChoices checks the members that are one word of a few.
+func (p *Policy) checkChoices() error {
+	switch p.Others {
+	case OthersRefuse, OthersReport:
+	default:
+		return policyError("others", "is %q, want %q or %q", p.Others, OthersRefuse, OthersReport)
+	}
+	switch p.PriorLaunches {
+	case PriorNone, PriorSameLauncher, PriorAny:
+	default:
+		return policyError("prior_launches", "is %q, want %q, %q or %q", p.PriorLaunches, PriorNone, PriorSameLauncher, PriorAny)
+	}
+	if p.Series != SeriesNone {
+		return policyError("series", "is %q, this version knows %q only", p.Series, SeriesNone)
+	}
+	return nil
+}
+
+// checkLists checks protections and devices.
+func (p *Policy) checkLists() error {
+	for i, s := range p.Protection {
+		at := fmt.Sprintf("protection[%d]", i)
+		switch {
+		case s == cer.ProtectionNone:
+			return policyError(at, "is %q, which is never acceptable: waive protection.storage instead", s)
+		case s != cer.ProtectionSealed && s != ProtectionVerity:
+			return policyError(at, "is %q, want %q or %q", s, cer.ProtectionSealed, ProtectionVerity)
+		case slices.Contains(p.Protection[:i], s):
+			return policyError(at, "%q stands twice", s)
+		}
+	}
+	if n := len(p.Devices); n > maxDevices {
+		return policyError("devices", "has %d, limit %d", n, maxDevices)
+	}
+	for i, d := range p.Devices {
+		at := fmt.Sprintf("devices[%d]", i)
+		switch {
+		case !deviceName(d):
+			return policyError(at, "is %.100q, want a path below /dev without blanks, such as nvidia0", d)
+		case d == allDevices:
+			return policyError(at, "is %q, which would be every device: waive compute.inside instead", d)
+		case slices.Contains(p.Devices[:i], d):
+			return policyError(at, "%q stands twice", d)
+		}
+	}
+	return nil
+}
+
+// deviceName reports whether d is a clean path below /dev, relative to it and
+// in printable ASCII without blanks.
+func deviceName(d string) bool {
+	if d == "" || len(d) > maxDeviceName || path.IsAbs(d) || path.Clean(d) != d || d == "." || d == ".." || strings.HasPrefix(d, "../") {
+		return false
+	}
+	return !strings.ContainsFunc(d, func(r rune) bool { return r <= ' ' || r > '~' })
+}
+
+// checkExit checks the exit codes.
+func (p *Policy) checkExit() error {
+	if len(p.Exit) == 0 {
+		return policyError("exit", "is missing or empty, want the acceptable exit codes, such as [0]")
+	}
+	for i, code := range p.Exit {
+		at := fmt.Sprintf("exit[%d]", i)
+		if code < 0 || code > 255 {
+			return policyError(at, "is %d, want 0 to 255", code)
+		}
+		if slices.Contains(p.Exit[:i], code) {
+			return policyError(at, "%d stands twice", code)
+		}
+	}
+	return nil
+}
+
+// checkLine checks text that reports print for people.
+func checkLine(s string, size int) error {
+	switch {
+	case len(s) > size:
+		return fmt.Errorf("has %d bytes, limit %d", len(s), size)
+	case !utf8.ValidString(s):
+		return fmt.Errorf("is %q, want UTF-8", s)
+	case strings.TrimSpace(s) == "":
+		return fmt.Errorf("is %q, want text", s)
+	case strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }):
+		return fmt.Errorf("is %q, want one printable line", s)
+	default:
+		return nil
+	}
+}

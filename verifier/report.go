@@ -1,0 +1,361 @@
+package verifier
+
+import (
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sworn-run/sworn/attest"
+	"github.com/sworn-run/sworn/cer"
+)
+
+// ReportType is the type and version of a report's JSON.
+const ReportType = "sworn.report/v1"
+
+// Check is one check of a report.
+type Check struct {
+	// ID is the check's id (SPEC, section 8).
+	ID string `json:"id"`
+	// Slot is the manifest slot the check is about; absent for the others.
+	Slot *int `json:"slot,omitempty"`
+	// Class is core, required or info.
+	Class string `json:"class"`
+	// Status is passed, failed, not established or not applicable.
+	Status string `json:"status"`
+	// Waived is the policy's reason for waiving the check, where it did and the
+	// check needed it.
+	Waived string `json:"waived,omitempty"`
+	// Detail is one line for people.
+	Detail string `json:"detail"`
+	// Want and Got are what was compared, where something was.
+	Want string `json:"want,omitempty"`
+	// Got is what was found.
+	Got string `json:"got,omitempty"`
+	// Passes says when the check passes.
+	Passes string `json:"passes"`
+	// Spec is the clause that defines it.
+	Spec string `json:"spec"`
+
+	status attest.Status
+	class  Class
+	// counts is true if the verdict depends on the check.
+	counts bool
+}
+
+// ok reports whether the check stands in no verdict's way by itself.
+func (c *Check) ok() bool {
+	return c.status == attest.Passed || c.status == attest.NotApplicable
+}
+
+// blocks reports whether the check makes the verdict "not trusted".
+func (c *Check) blocks() bool { return c.counts && !c.ok() && c.Waived == "" }
+
+// Verdict is one answer at one time.
+type Verdict struct {
+	// Status is "trusted", "not trusted" or "not established".
+	Status string `json:"status"`
+	// Headline is the verdict in one line, with what it rests on.
+	Headline string `json:"headline"`
+	// Time is the verdict's time, RFC 3339 in UTC; empty if there is none.
+	Time string `json:"time,omitempty"`
+	// Horizon says how far what is known reaches.
+	Horizon string `json:"horizon,omitempty"`
+}
+
+// Component is one measured component in a report.
+type Component struct {
+	// Role, Name and Path say which component.
+	Role string `json:"role"`
+	// Name is the component's name.
+	Name string `json:"name,omitempty"`
+	// Path is its path in the job's root.
+	Path string `json:"path,omitempty"`
+	// Digest are its digests.
+	Digest []string `json:"digest,omitempty"`
+	// Size is its size in bytes, in decimal.
+	Size string `json:"size,omitempty"`
+	// Protection is how it is kept from changing.
+	Protection string `json:"protection,omitempty"`
+	// Value is the value of argv and env as JSON.
+	Value string `json:"value,omitempty"`
+}
+
+// Summary is what the capsule says, by question. It is meaningful only beside
+// the verdict: under "not trusted" it is what was claimed.
+type Summary struct {
+	// Components is what ran.
+	Components []Component `json:"components"`
+	// Input, Output and Stderr are what went in and came out.
+	Input *cer.Stream `json:"input,omitempty"`
+	// Output is the output stream.
+	Output *cer.Stream `json:"output,omitempty"`
+	// Stderr is the standard error stream.
+	Stderr *cer.Stream `json:"stderr,omitempty"`
+	// Exit is how the job ended.
+	Exit *cer.Exit `json:"exit,omitempty"`
+	// Parameters are declared or applied.
+	Parameters []cer.Parameter `json:"parameters,omitempty"`
+	// ClaimedTime is the producer's claim, RFC 3339.
+	ClaimedTime string `json:"claimedTime,omitempty"`
+	// Events and EarlierLaunches describe the log.
+	Events int `json:"events"`
+	// EarlierLaunches is the number of launches before this one.
+	EarlierLaunches int `json:"earlierLaunches"`
+	// Evidence are the decoded quotes, a list of fields for each slot.
+	Evidence [][]Field `json:"evidence"`
+	// CertificateHash identifies the record.
+	CertificateHash string `json:"certificateHash,omitempty"`
+	// EvidenceDigest is what a time stamp would have to cover.
+	EvidenceDigest string `json:"evidenceDigest,omitempty"`
+}
+
+// Field is one decoded field of a quote.
+type Field struct {
+	// Name is the manual's name.
+	Name string `json:"name"`
+	// Value is the value with its unit.
+	Value string `json:"value"`
+}
+
+// Report is the whole answer. It exists for every input that is not a caller's
+// mistake, however hostile the capsule.
+type Report struct {
+	// Type is ReportType.
+	Type string `json:"type"`
+	// Trusted is the verdict that decides.
+	Trusted bool `json:"trusted"`
+	// Headline is the first line for people.
+	Headline string `json:"headline"`
+	// Now is the verdict as of now.
+	Now Verdict `json:"verdictNow"`
+	// Record is the verdict as of the record's time, which only a time stamp
+	// over the evidence can establish.
+	Record Verdict `json:"verdictRecord"`
+	// Hypothetical is the verdict at a time the caller chose, or null.
+	Hypothetical *Verdict `json:"verdictAt"`
+	// Assuming lists what a trusted verdict rests on.
+	Assuming []string `json:"assuming"`
+	// NotEstablished lists the ids of checks that nothing here establishes.
+	NotEstablished []string `json:"notEstablished"`
+	// Checks are all checks in their order.
+	Checks []Check `json:"checks"`
+	// Summary is what the capsule says.
+	Summary Summary `json:"summary"`
+	// Capsule, Policy and Roots are SHA-256 of what was appraised, in
+	// hexadecimal; Policy is empty without a policy.
+	Capsule string `json:"capsule"`
+	// Policy is the digest of the policy file.
+	Policy string `json:"policy"`
+	// Roots is the digest of the user's roots.
+	Roots string `json:"roots"`
+	// Verifier is the verifier's version and the digest of its executable.
+	Verifier string `json:"verifier"`
+}
+
+// The statuses of a Verdict.
+const (
+	trusted        = "trusted"
+	notTrusted     = "not trusted"
+	notEstablished = "not established"
+)
+
+// Verify appraises a capsule file. Report and error exclude each other; the
+// error wraps ErrInput or ErrPolicy and means that no appraisal was made. A
+// hostile capsule is no error: its report says which check it failed.
+func Verify(capsule []byte, in Input) (*Report, error) {
+	if in.Now.IsZero() {
+		return nil, fmt.Errorf("no time given: %w", ErrInput)
+	}
+	if in.Policy != nil {
+		if err := in.Policy.valid(); err != nil {
+			return nil, err
+		}
+	}
+	if len(in.Nonce) != 0 && (len(in.Nonce) < attest.MinNonce || len(in.Nonce) > attest.MaxNonce) {
+		return nil, fmt.Errorf("nonce of %d bytes, want %d to %d: %w", len(in.Nonce), attest.MinNonce, attest.MaxNonce, ErrInput)
+	}
+	r := newReport(newAppraisal(&in, in.Now, capsule))
+	if !in.At.IsZero() {
+		h := newReport(newAppraisal(&in, in.At, capsule))
+		v := h.Now
+		r.Hypothetical = &v
+		if in.Policy != nil && in.Policy.AllowAt {
+			r.Trusted, r.Headline, r.Checks = h.Trusted, h.Headline, h.Checks
+			r.Assuming, r.NotEstablished = h.Assuming, h.NotEstablished
+			r.Headline += " (at " + v.Time + ", as the policy allows)"
+		}
+	}
+	return r, nil
+}
+
+// newReport runs the checks and draws the verdict.
+func newReport(a *appraisal) *Report {
+	digest := a.digest()
+	r := &Report{
+		Type: ReportType, Checks: a.run(), Summary: a.summary(), Capsule: hex.EncodeToString(digest[:]),
+		Assuming: []string{}, NotEstablished: []string{}, Verifier: "sworn " + a.in.Version,
+	}
+	if a.in.Digest != [32]byte{} {
+		r.Verifier += " " + cer.SHA256Digest(a.in.Digest)
+	}
+	if a.in.Policy != nil {
+		d := a.in.Policy.Digest()
+		r.Policy = hex.EncodeToString(d[:])
+	}
+	if a.in.Roots != nil {
+		d := a.in.Roots.Digest()
+		r.Roots = hex.EncodeToString(d[:])
+	}
+	var blocking *Check
+	for i := range r.Checks {
+		c := &r.Checks[i]
+		if c.status == attest.NotEstablished && c.class != ClassInfo {
+			r.NotEstablished = append(r.NotEstablished, c.ID)
+		}
+		if c.blocks() && blocking == nil {
+			blocking = c
+		}
+	}
+	r.Assuming = append(a.userRoots(), r.waived()...)
+	r.Trusted = blocking == nil && a.in.Policy != nil
+	r.Headline = a.headline(r, blocking)
+	r.Now = Verdict{Status: notTrusted, Headline: r.Headline, Time: a.at.UTC().Format(time.RFC3339), Horizon: a.horizon()}
+	if r.Trusted {
+		r.Now.Status = trusted
+	}
+	r.Record = Verdict{Status: notEstablished, Headline: "no verdict as of the record's time: no time stamp covers the evidence"}
+	return r
+}
+
+// waived returns the ids of the checks that the policy had to waive.
+func (r *Report) waived() []string {
+	var out []string
+	for i := range r.Checks {
+		if c := &r.Checks[i]; c.Waived != "" && !slices.Contains(out, c.ID) {
+			out = append(out, c.ID)
+		}
+	}
+	return out
+}
+
+// userRoots names every user-supplied root a slot's identity ends in.
+func (a *appraisal) userRoots() []string {
+	out := []string{}
+	for _, s := range a.slots {
+		if s.claims == nil || s.claims.Identity.Root == nil || !s.claims.Identity.Root.UserSupplied {
+			continue
+		}
+		cert := s.claims.Identity.Root.Certificate
+		spki := SPKIDigest(cert)
+		line := fmt.Sprintf("user-supplied root %q %s", cert.Subject.CommonName, hex.EncodeToString(spki[:8]))
+		if !slices.Contains(out, line) {
+			out = append(out, line)
+		}
+	}
+	return out
+}
+
+// horizon says how far what is known reaches.
+func (a *appraisal) horizon() string {
+	return "as known from the capsule, the policy and the roots given; no dated collateral, no ledger"
+}
+
+// headline is the first line for people.
+func (a *appraisal) headline(r *Report, blocking *Check) string {
+	switch {
+	case r.Trusted && len(r.Assuming) == 0:
+		return trusted
+	case r.Trusted:
+		return trusted + ", assuming: " + strings.Join(r.Assuming, "; ")
+	case a.in.Policy == nil:
+		if c := r.notGenuine(); c != nil {
+			return fmt.Sprintf("%s: no policy given; evidence not genuine (%s: %s)", notTrusted, c.ID, oneLine(c.Detail))
+		}
+		line := notTrusted + ": no policy given; evidence genuine"
+		if roots := a.userRoots(); len(roots) > 0 {
+			line += ", assuming: " + strings.Join(roots, "; ")
+		}
+		return line
+	default:
+		return fmt.Sprintf("%s: %s: %s", notTrusted, blocking.ID, oneLine(blocking.Detail))
+	}
+}
+
+// notGenuine returns the first check that keeps evidence from being called
+// genuine where there is no policy: any core check but slot.policy, or
+// slot.identity.
+func (r *Report) notGenuine() *Check {
+	for i := range r.Checks {
+		c := &r.Checks[i]
+		if c.ID != "slot.policy" && (c.class == ClassCore || c.ID == "slot.identity") && !c.ok() {
+			return c
+		}
+	}
+	return nil
+}
+
+// Genuine returns nil if every core check that needs no policy passed, whoever's
+// key signed: what a launcher asks of its own record before releasing it. The
+// error wraps ErrRecord and names the first check that did not pass.
+func (r *Report) Genuine() error {
+	for i := range r.Checks {
+		if c := &r.Checks[i]; c.ID != "slot.policy" && c.class == ClassCore && !c.ok() {
+			return fmt.Errorf("%w: %s: %s", ErrRecord, c.ID, oneLine(c.Detail))
+		}
+	}
+	return nil
+}
+
+// oneLine makes text from a hostile capsule safe for one line of a terminal.
+func oneLine(s string) string {
+	const limit = 300
+	s = strings.Map(func(r rune) rune {
+		if r < 0x20 || r == 0x7f || r >= 0x80 && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
+			return '?'
+		}
+		return r
+	}, strings.ToValidUTF8(s, "?"))
+	if len(s) > limit {
+		return strings.ToValidUTF8(s[:limit], "") + "…"
+	}
+	return s
+}
+
+// summary reads what the capsule says, without judging it.
+func (a *appraisal) summary() Summary {
+	s := Summary{Components: []Component{}, Evidence: [][]Field{}}
+	for _, c := range a.components {
+		s.Components = append(s.Components, Component{c.Role, c.Name, c.Path, c.Digest, c.Size, c.Protection, string(c.Value)})
+	}
+	if a.runtime != nil {
+		in, out, e, x := a.runtime.Input, a.runtime.Output, a.runtime.Stderr, a.runtime.Exit
+		e.Content = nil
+		s.Input, s.Output, s.Stderr, s.Exit = &in, &out, &e, &x
+		s.Parameters = a.runtime.Parameters
+	}
+	if a.bundle != nil {
+		s.CertificateHash = a.bundle.CertificateHash
+	}
+	if a.statement != nil {
+		ms := int64(a.statement.Time)
+		s.ClaimedTime = time.UnixMilli(ms).UTC().Format(time.RFC3339)
+		d := attest.EvidenceDigest(a.capsule.Statement, a.capsule.Signature, a.capsule.Items)
+		s.EvidenceDigest = hex.EncodeToString(d[:])
+	}
+	if a.structure != nil {
+		s.Events, s.EarlierLaunches = len(a.log.Events), len(a.structure.Segments)-1
+	}
+	for _, sl := range a.slots {
+		fields := []Field{}
+		if sl.claims != nil {
+			fields = append(fields, Field{"format", sl.desc.Name})
+			for _, d := range sl.claims.Details {
+				fields = append(fields, Field{d.Name, d.Value})
+			}
+		}
+		s.Evidence = append(s.Evidence, fields)
+	}
+	return s
+}

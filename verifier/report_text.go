@@ -1,0 +1,242 @@
+package verifier
+
+import (
+	"fmt"
+	"io"
+	"path"
+	"strings"
+
+	"github.com/sworn-run/sworn/attest"
+	"github.com/sworn-run/sworn/cer"
+)
+
+// WriteText writes the report for people: the headline, then what ran, on what,
+// where and when, then what is not established. With explain it lists every
+// check.
+func (r *Report) WriteText(w io.Writer, explain bool) error {
+	p := &printer{w: w}
+	p.line(oneLineLong(r.Headline))
+	if r.Hypothetical != nil {
+		p.row("at "+r.Hypothetical.Time, "hypothetically: "+oneLine(r.Hypothetical.Headline))
+	}
+	for _, row := range r.rows() {
+		p.row(row[0], oneLineLong(row[1]))
+	}
+	for i := range r.Checks {
+		if c := &r.Checks[i]; c.blocks() {
+			p.row(c.Status, c.ID+": "+oneLine(c.Detail))
+		}
+	}
+	if s := r.notEstablishedLine(); s != "" {
+		p.row(notEstablished, s)
+	}
+	p.row("digests", r.digests())
+	p.row("checks", r.counts())
+	if explain {
+		p.line("")
+		for i := range r.Checks {
+			c := &r.Checks[i]
+			p.line(fmt.Sprintf("  %-15s %-22s %-8s %s", c.Status+r.waivedMark(c), c.ID, c.Class, oneLine(c.Detail)))
+			p.line(fmt.Sprintf("  %-15s passes when %s (%s)", "", c.Passes, c.Spec))
+			if c.Want != "" || c.Got != "" {
+				p.line(fmt.Sprintf("  %-15s want %s; got %s", "", oneLine(c.Want), oneLine(c.Got)))
+			}
+		}
+	}
+	return p.err
+}
+
+// printer keeps the first write error.
+type printer struct {
+	w   io.Writer
+	err error
+}
+
+func (p *printer) line(s string) {
+	if p.err == nil {
+		_, p.err = fmt.Fprintln(p.w, strings.TrimRight(s, " "))
+	}
+}
+
+func (p *printer) row(name, text string) { p.line(fmt.Sprintf("  %-16s %s", name, text)) }
+
+// oneLineLong is oneLine for lines that Sworn composes of bounded pieces.
+func oneLineLong(s string) string {
+	var out []string
+	for len(s) > 250 {
+		cut := strings.LastIndexByte(s[:250], ' ') + 1
+		if cut == 0 {
+			cut = 250
+		}
+		out, s = append(out, oneLine(s[:cut])), s[cut:]
+		if len(out) == 64 {
+			return strings.Join(out, "") + "…"
+		}
+	}
+	return strings.Join(append(out, oneLine(s)), "")
+}
+
+// status returns the status of the first check with the given id.
+func (r *Report) status(id string) attest.Status {
+	for i := range r.Checks {
+		if r.Checks[i].ID == id {
+			return r.Checks[i].status
+		}
+	}
+	return attest.NotEstablished
+}
+
+// rows answers the questions people ask.
+func (r *Report) rows() [][2]string {
+	s := &r.Summary
+	if s.Input == nil || len(s.Components) == 0 {
+		return nil
+	}
+	claim := ""
+	if !r.Trusted {
+		claim = "  (as the capsule says)"
+	}
+	return [][2]string{
+		{"what ran", r.whatRan() + claim},
+		{"on what", fmt.Sprintf("input %s bytes sha256:%s…%s", s.Input.Size, s.Input.SHA256[:12], r.isFile("input.file"))},
+		{"what came out", fmt.Sprintf("output %s bytes sha256:%s…%s, %s", s.Output.Size, s.Output.SHA256[:12], r.isFile("output.file"), exitText(s.Exit))},
+		{"where", r.where()},
+		{"when", r.when()},
+	}
+}
+
+func (r *Report) isFile(id string) string {
+	switch r.status(id) {
+	case attest.Passed:
+		return " = the file given"
+	case attest.Failed:
+		return " ≠ the file given"
+	case attest.NotEstablished, attest.NotApplicable:
+		return ""
+	default:
+		return ""
+	}
+}
+
+func exitText(x *cer.Exit) string {
+	switch {
+	case x == nil:
+		return "exit unknown"
+	case x.Timeout:
+		return "ended at its time limit"
+	case x.Signal != nil:
+		return "ended by " + *x.Signal
+	default:
+		return fmt.Sprintf("exit %d", x.Code)
+	}
+}
+
+func (r *Report) whatRan() string {
+	var parts []string
+	libraries := 0
+	for _, c := range r.Summary.Components {
+		switch c.Role {
+		case cer.RoleBinary:
+			parts = append(parts, path.Base(c.Path)+" ("+shortDigest(c.Digest)+")")
+		case cer.RoleWeights, cer.RoleConfig:
+			parts = append(parts, c.Role+" "+path.Base(c.Path)+" "+shortDigest(c.Digest))
+		case cer.RoleLibrary:
+			libraries++
+		}
+	}
+	if libraries > 0 {
+		parts = append(parts, fmt.Sprintf("%d libraries", libraries))
+	}
+	if r.Policy != "" {
+		if r.status("components.match") == attest.Passed {
+			parts = append(parts, "matches the policy")
+		} else {
+			parts = append(parts, "does not match the policy")
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+func (r *Report) where() string {
+	var formats []string
+	for _, f := range r.Summary.Evidence {
+		if len(f) > 0 {
+			formats = append(formats, f[0].Value)
+		}
+	}
+	name := strings.Join(formats, " + ")
+	if name == "" {
+		return "no genuine evidence"
+	}
+	out := name + " quote"
+	if name == "tpm" {
+		out = "TPM 2.0 quote"
+	}
+	if r.status("log.replay") == attest.Passed {
+		out += fmt.Sprintf(", register replayed (%d events, %d earlier launches)", r.Summary.Events, r.Summary.EarlierLaunches)
+	} else {
+		out += ", log not replayed"
+	}
+	return out
+}
+
+func (r *Report) when() string {
+	out := r.Summary.ClaimedTime + " claimed by the producer, no time stamp: no verdict as of then"
+	if r.status("nonce.quote") == attest.Passed {
+		out += "; fresh: your nonce is in the quote"
+		if r.status("nonce.execution") == attest.Passed {
+			out += " and in the record"
+		}
+	}
+	return out
+}
+
+// notEstablishedLine lists what nothing establishes, with the reasons of
+// waivers.
+func (r *Report) notEstablishedLine() string {
+	var out []string
+	for i := range r.Checks {
+		c := &r.Checks[i]
+		if c.status != attest.NotEstablished || c.class == ClassInfo {
+			continue
+		}
+		s := c.ID
+		if c.Waived != "" {
+			s += " (waived: " + oneLine(c.Waived) + ")"
+		}
+		out = append(out, s)
+	}
+	return strings.Join(out, ", ")
+}
+
+func (r *Report) waivedMark(c *Check) string {
+	if c.Waived != "" {
+		return "*"
+	}
+	return ""
+}
+
+func (r *Report) digests() string {
+	var out []string
+	for _, d := range [][2]string{{"policy", r.Policy}, {"roots", r.Roots}, {"capsule", r.Capsule}} {
+		if d[1] != "" {
+			out = append(out, d[0]+" sha256:"+d[1][:16]+"…")
+		}
+	}
+	return strings.Join(append(out, r.Verifier), "  ")
+}
+
+// counts sums the checks up; the two verdicts count as checks 43 and 44 do.
+func (r *Report) counts() string {
+	n := map[attest.Status]int{}
+	waived := 0
+	for i := range r.Checks {
+		if r.Checks[i].Waived != "" {
+			waived++
+			continue
+		}
+		n[r.Checks[i].status]++
+	}
+	return fmt.Sprintf("%d checks: %d passed, %d failed, %d waived, %d not established, %d not applicable",
+		len(r.Checks), n[attest.Passed], n[attest.Failed], waived, n[attest.NotEstablished], n[attest.NotApplicable])
+}
