@@ -4,13 +4,11 @@ package simulator
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync"
 
 	reference "github.com/google/go-tpm-tools/simulator"
-	"github.com/google/go-tpm/tpm2"
 	"github.com/google/go-tpm/tpm2/transport"
 )
 
@@ -92,33 +90,11 @@ func newInProcess(s *reference.Simulator) *inProcess {
 	}
 }
 
-// allocate leaves the banks SHA-256 and SHA-384 active and no other, from the
-// restart that it does (TPM2_PCR_Allocate; Part 3, 22.5). The library has no
-// type for this command.
+// allocate sets the banks up and restarts the TPM, with which that takes
+// effect.
 func (p *inProcess) allocate() error {
-	b := binary.BigEndian.AppendUint16(nil, uint16(tpm2.TPMSTSessions))
-	b = binary.BigEndian.AppendUint32(b, 0) // the size, below
-	b = binary.BigEndian.AppendUint32(b, uint32(tpm2.TPMCCPCRAllocate))
-	b = binary.BigEndian.AppendUint32(b, uint32(tpm2.TPMRHPlatform))
-	// TPMS_AUTH_COMMAND: a password session with the empty password (Part 2,
-	// 10.13.2).
-	b = binary.BigEndian.AppendUint32(b, 9)
-	b = binary.BigEndian.AppendUint32(b, uint32(tpm2.TPMRSPW))
-	b = append(b, 0, 0, 0, 0, 0)
-	b = append(b, tpm2.Marshal(tpm2.TPMLPCRSelection{PCRSelections: []tpm2.TPMSPCRSelection{
-		{Hash: tpm2.TPMAlgSHA1, PCRSelect: []byte{0, 0, 0}},
-		{Hash: tpm2.TPMAlgSHA256, PCRSelect: []byte{0xff, 0xff, 0xff}},
-		{Hash: tpm2.TPMAlgSHA384, PCRSelect: []byte{0xff, 0xff, 0xff}},
-		{Hash: tpm2.TPMAlgSHA512, PCRSelect: []byte{0, 0, 0}},
-	}})...)
-	binary.BigEndian.PutUint32(b[2:], uint32(len(b)))
-	rsp, err := p.Send(b)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrTPM, err)
-	}
-	// The header (10 bytes), parameterSize (4), allocationSuccess (1).
-	if len(rsp) < 15 || binary.BigEndian.Uint32(rsp[6:]) != 0 || rsp[14] != 1 {
-		return fmt.Errorf("TPM2_PCR_Allocate: response %x: %w", rsp, ErrTPM)
+	if err := allocateBanks(p); err != nil {
+		return err
 	}
 	if err := p.simulator.Reset(); err != nil {
 		return fmt.Errorf("restarting: %w: %w", ErrTPM, err)

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-tpm/tpm2"
 	"github.com/google/go-tpm/tpm2/transport"
@@ -170,6 +172,11 @@ func TestStopSWTPM(t *testing.T) {
 	if err := StopSWTPM(t.Context(), filepath.Join(dir, "absent")); !errors.Is(err, ErrDir) {
 		t.Errorf("no directory: %v", err)
 	}
+	dir = t.TempDir()
+	stop()
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 {
+		t.Errorf("in a directory of something else: %v, %v", entries, err)
+	}
 }
 
 // TestDetach closes a TPM that is to be left running.
@@ -214,7 +221,7 @@ func TestStalePID(t *testing.T) {
 	if err := p.Signal(syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	if gone, err := h.awaitEnd(t.Context(), p.Pid); !gone || err != nil {
+	if gone, err := awaitEnd(t.Context(), p.Pid); !gone || err != nil {
 		t.Fatalf("gone %v, %v", gone, err)
 	}
 	if _, err := os.Lstat(filepath.Join(dir, socketFile)); err != nil {
@@ -342,6 +349,86 @@ func TestPortInUse(t *testing.T) {
 	if (&home{dir: dir, abs: dir}).find() != nil {
 		t.Error("it is left running")
 	}
+}
+
+// TestCorruptState has swtpm refuse its state.
+func TestCorruptState(t *testing.T) {
+	dir := t.TempDir()
+	s := start(t, Options{Dir: dir})
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, stateDir, "tpm2-00.permall"), []byte("not a TPM"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := StartSWTPM(t.Context(), Options{Dir: dir}); !errors.Is(err, ErrTPM) || s != nil {
+		t.Errorf("StartSWTPM: %v, %v", s, err)
+	}
+	if (&home{dir: dir, abs: dir}).find() != nil {
+		t.Error("it is left running")
+	}
+}
+
+// TestProcessEnd kills the process that started a TPM: the TPM ends with it,
+// unless it was to be left running.
+func TestProcessEnd(t *testing.T) {
+	const variable = "SIMULATOR_TEST_START"
+	if dir, ok := os.LookupEnv(variable); ok {
+		_, err := StartSWTPM(t.Context(), Options{Dir: dir, Detach: strings.HasSuffix(dir, "detached")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := os.FindProcess(os.Getpid())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Fatal(p.Kill())
+	}
+	for _, name := range []string{"attached", "detached"} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), name)
+			t.Cleanup(func() { _ = StopSWTPM(context.Background(), dir) })
+			cmd := exec.Command(os.Args[0], "-test.run=^TestProcessEnd$")
+			cmd.Env = append(os.Environ(), variable+"="+dir)
+			out, err := cmd.CombinedOutput()
+			var exit *exec.ExitError
+			if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
+				t.Fatalf("%v: %s", err, out)
+			}
+			h := &home{dir: dir, abs: dir}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			for h.find() != nil && pause(ctx) == nil {
+			}
+			if running := h.find() != nil; running != (name == "detached") {
+				t.Errorf("running: %v", running)
+			}
+		})
+	}
+}
+
+// TestStartSWTPMInterrupted cancels a start at various moments, and starts
+// again.
+func TestStartSWTPMInterrupted(t *testing.T) {
+	dir := t.TempDir()
+	for after := time.Millisecond; after < 50*time.Millisecond; after += 2 * time.Millisecond {
+		ctx, cancel := context.WithTimeout(t.Context(), after)
+		s, err := StartSWTPM(ctx, Options{Dir: dir})
+		cancel()
+		if err == nil {
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("after %v: %v", after, err)
+		}
+		if (&home{dir: dir, abs: dir}).find() != nil {
+			t.Errorf("after %v it is left running", after)
+		}
+	}
+	testContents(t, connect(t, start(t, Options{Dir: dir})), openMaker(t, dir))
 }
 
 func TestNotInstalled(t *testing.T) {
