@@ -190,3 +190,9 @@ func TestOpenMakerRace(t *testing.T) {
 		}
 	}
 }
+
+func TestZeroMaker(t *testing.T) {
+	if c := (&Maker{}).Root(); c != nil {
+		t.Errorf("Root: %v", c.Subject)
+	}
+}

@@ -25,6 +25,7 @@ import (
 // suite is what must hold of any TPM that its maker has provisioned, wherever
 // it runs. Its tests leave the TPM provisioned.
 func suite(t *testing.T, dev transport.TPM, m *Maker) {
+	t.Helper()
 	testContents(t, dev, m)
 	t.Run("attributes", func(t *testing.T) { testAttributes(t, dev) })
 	t.Run("banks", func(t *testing.T) { testBanks(t, dev) })
@@ -95,8 +96,8 @@ func indices() []tpm2.TPMHandle {
 	return []tpm2.TPMHandle{nvEKCertificate, nvAKCertificate, nvAKTemplate}
 }
 
-// primary makes a primary key and flushes it at the end of the test. A TPM has
-// room for three (Part 1, 30.4: MIN_TRANSIENT).
+// primary makes a primary key and flushes it at the end of the test. These TPMs
+// have room for three.
 func primary(t *testing.T, dev transport.TPM, template *tpm2.TPMTPublic) *object {
 	t.Helper()
 	o, err := createPrimary(dev, template)
@@ -141,6 +142,7 @@ func testContents(t *testing.T, dev transport.TPM, m *Maker) {
 
 // contents looks at what the TPM holds and makes.
 func contents(t *testing.T, dev transport.TPM, m *Maker) {
+	t.Helper()
 	ek := chain(t, dev, m, nvEKCertificate, m.ekCA.certificate)
 	if len(ek) != 1 || len(ek[0].UnknownExtKeyUsage) != 1 || ek[0].UnknownExtKeyUsage[0].String() != "2.23.133.8.1" {
 		t.Errorf("%d EK certificates, usage %v", len(ek), ek[0].UnknownExtKeyUsage)
@@ -180,6 +182,7 @@ func recreate(t *testing.T, dev transport.TPM) *object {
 // testAttributes tries to change what stands at the indices without the
 // platform's removing them first.
 func testAttributes(t *testing.T, dev transport.TPM) {
+	t.Helper()
 	for _, index := range indices() {
 		rsp, err := tpm2.NVReadPublic{NVIndex: index}.Execute(dev)
 		if err != nil {
@@ -204,6 +207,7 @@ func testAttributes(t *testing.T, dev transport.TPM) {
 }
 
 func testBanks(t *testing.T, dev transport.TPM) {
+	t.Helper()
 	rsp, err := tpm2.GetCapability{Capability: tpm2.TPMCapPCRs, PropertyCount: 1}.Execute(dev)
 	if err != nil {
 		t.Fatal(err)
@@ -226,6 +230,7 @@ func testBanks(t *testing.T, dev transport.TPM) {
 // testQuote has the product's device side find the AK and quote a statement,
 // and its verifier appraise the quote against the maker's root.
 func testQuote(t *testing.T, dev transport.TPM, m *Maker) {
+	t.Helper()
 	d, err := tpmdev.OpenTransport(t.Context(), dev, tpmdev.Options{AK: tpmdev.Provider})
 	if err != nil {
 		t.Fatal(err)
@@ -305,6 +310,7 @@ func snapshot(t *testing.T, dev transport.TPM) [][]byte {
 }
 
 func testAgain(t *testing.T, dev transport.TPM, m *Maker) {
+	t.Helper()
 	before := snapshot(t, dev)
 	c := &counting{TPM: dev, left: -1}
 	if err := m.Provision(t.Context(), c); err != nil {
@@ -321,6 +327,7 @@ func testAgain(t *testing.T, dev transport.TPM, m *Maker) {
 // testInterrupted unplugs the TPM after each command in turn: what is left
 // behind must never stop the next attempt, nor look complete.
 func testInterrupted(t *testing.T, dev transport.TPM, m *Maker) {
+	t.Helper()
 	for n := 0; ; n++ {
 		for _, index := range indices() {
 			undefine(t, dev, index)
@@ -367,6 +374,7 @@ func flushAll(t *testing.T, dev transport.TPM) {
 // testForeignEK has the EK certificate of another TPM of the same maker in
 // this one: whoever copies it cannot have an AK certified.
 func testForeignEK(t *testing.T, dev transport.TPM, m *Maker) {
+	t.Helper()
 	t.Cleanup(func() { provisionAll(t, dev, m) })
 	other, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -395,6 +403,7 @@ func testForeignEK(t *testing.T, dev transport.TPM, m *Maker) {
 
 // testAnotherMaker has another simulated maker take the TPM over.
 func testAnotherMaker(t *testing.T, dev transport.TPM, m *Maker) {
+	t.Helper()
 	t.Cleanup(func() { provisionAll(t, dev, m) })
 	other := openMaker(t, t.TempDir())
 	before := snapshot(t, dev)
@@ -411,6 +420,7 @@ func testAnotherMaker(t *testing.T, dev transport.TPM, m *Maker) {
 // testNotSimulated has certificates of a real maker in the TPM, or something
 // that is none.
 func testNotSimulated(t *testing.T, dev transport.TPM, m *Maker) {
+	t.Helper()
 	t.Cleanup(func() { provisionAll(t, dev, m) })
 	realMaker, err := newAuthority("Trusty TPMs", nil, 0, time.Now())
 	if err != nil {
@@ -433,6 +443,7 @@ func testNotSimulated(t *testing.T, dev transport.TPM, m *Maker) {
 }
 
 func testContext(t *testing.T, dev transport.TPM, m *Maker) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := m.Provision(ctx, dev); !errors.Is(err, context.Canceled) {
