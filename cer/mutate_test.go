@@ -129,13 +129,17 @@ func (m *mutator) visit(path string, n *node) {
 func (m *mutator) replace(path string, n *node, i int) {
 	old := n.kids[i]
 	for _, other := range []string{"null", "true", "0", `"x"`, "[]", "{}"} {
-		if kind := jsontext.Value(other).Kind(); kind != old.kind {
+		if kind := jsontext.Value(other).Kind(); kind != old.kind && (kind != 't' || old.kind != 'f') {
 			n.kids[i] = &node{kind: 'x', text: other}
 			m.add(path, "is "+other, true)
 		}
 	}
 	if old.kind == '0' {
-		for _, spelling := range []string{old.text + ".0", old.text + "e0", "-" + old.text, "0" + old.text, old.text + "E+0"} {
+		spellings := []string{old.text + ".0", old.text + "e0", "0" + old.text, old.text + "E+0", "+" + old.text}
+		if old.text == "0" {
+			spellings = append(spellings, "-0")
+		}
+		for _, spelling := range spellings {
 			n.kids[i] = &node{kind: 'x', text: spelling}
 			m.add(path, "is spelled "+spelling, false)
 		}
