@@ -307,7 +307,8 @@ func (e *Environment) check() error {
 type Origin struct {
 	// V is 1.
 	V int `json:"v"`
-	// Start holds the register's value in every bank, in the banks' order.
+	// Start holds the register's value in every bank, in strictly ascending
+	// order of the banks' numbers.
 	Start []OriginValue `json:"start"`
 	// ResetCount and RestartCount are the TPM's counters in decimal.
 	ResetCount string `json:"resetCount"`
@@ -373,10 +374,16 @@ func (o *Origin) check() error {
 	if f, err := hex.DecodeString(o.Firmware); err != nil || len(f) != 8 || hex.EncodeToString(f) != o.Firmware {
 		return fmt.Errorf("firmware: %w", ErrSchema)
 	}
+	last := attest.Alg(0)
 	for i := range o.Start {
-		if _, _, err := o.StartValue(i); err != nil {
+		alg, _, err := o.StartValue(i)
+		if err != nil {
 			return err
 		}
+		if alg <= last {
+			return fmt.Errorf("start values are not in ascending order of their banks: %w", ErrSchema)
+		}
+		last = alg
 	}
 	return nil
 }
