@@ -173,7 +173,7 @@ func Verify(capsule []byte, in Input) (*Report, error) {
 			return nil, err
 		}
 	}
-	if len(in.Nonce) != 0 && (len(in.Nonce) < attest.MinNonce || len(in.Nonce) > attest.MaxNonce) {
+	if in.Nonce != nil && (len(in.Nonce) < attest.MinNonce || len(in.Nonce) > attest.MaxNonce) {
 		return nil, fmt.Errorf("nonce of %d bytes, want %d to %d: %w", len(in.Nonce), attest.MinNonce, attest.MaxNonce, ErrInput)
 	}
 	r := newReport(newAppraisal(&in, in.Now, capsule))
