@@ -312,6 +312,9 @@ func (a *appraisal) checkFile(f *File, s func(*cer.Runtime) cer.Stream) outcome 
 	if got.SHA256 != want.SHA256 || got.Size != want.Size {
 		return failed("the record is about another file than "+f.Label).with(want.SHA256, got.SHA256)
 	}
+	if !got.Complete {
+		return unknown(f.Label + " is what the record counts, but the stream was cut short")
+	}
 	return passed(f.Label + " is the file")
 }
 
