@@ -158,8 +158,9 @@ func (c *Component) checkDigests() error {
 		if err := CheckDigest(d); err != nil {
 			return fmt.Errorf("component %s: %w", c.Key(), err)
 		}
-		if slices.Contains(c.Digest[:i], d) {
-			return fmt.Errorf("component %s: digest twice: %w", c.Key(), ErrSchema)
+		scheme, _, _ := strings.Cut(d, ":")
+		if slices.ContainsFunc(c.Digest[:i], func(o string) bool { return strings.HasPrefix(o, scheme+":") }) {
+			return fmt.Errorf("component %s: two digests of scheme %s: %w", c.Key(), scheme, ErrSchema)
 		}
 	}
 	if _, err := ParseUint(c.Size); err != nil {

@@ -216,7 +216,8 @@ func checkComputeInside(a *appraisal) outcome {
 			return failed(fmt.Sprintf("the job could open device %q", d)).with(strings.Join(a.in.Policy.Devices, " "), devices)
 		}
 	}
-	return passed("no network, no device but null and urandom")
+	network, _ := iso.Get("network")
+	return passed(fmt.Sprintf("network %s, devices %s", network, devices))
 }
 
 func askedNonceQuote(a *appraisal) bool {
@@ -317,6 +318,9 @@ func (a *appraisal) checkFile(f *File, s func(*cer.Runtime) cer.Stream) outcome 
 	want := cer.NewStream(f.SHA256, f.Size, got.Complete)
 	if got.SHA256 != want.SHA256 || got.Size != want.Size {
 		return failed("the record is about another file than "+f.Label).with(want.SHA256, got.SHA256)
+	}
+	if !got.Complete {
+		return unknown(f.Label + " is what the record counts, but the stream was cut short")
 	}
 	return passed(f.Label + " is the file")
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/sworn-run/sworn/attest"
 	"github.com/sworn-run/sworn/cer"
@@ -173,7 +174,7 @@ func Verify(capsule []byte, in Input) (*Report, error) {
 			return nil, err
 		}
 	}
-	if len(in.Nonce) != 0 && (len(in.Nonce) < attest.MinNonce || len(in.Nonce) > attest.MaxNonce) {
+	if in.Nonce != nil && (len(in.Nonce) < attest.MinNonce || len(in.Nonce) > attest.MaxNonce) {
 		return nil, fmt.Errorf("nonce of %d bytes, want %d to %d: %w", len(in.Nonce), attest.MinNonce, attest.MaxNonce, ErrInput)
 	}
 	r := newReport(newAppraisal(&in, in.Now, capsule))
@@ -308,11 +309,13 @@ func (r *Report) Genuine() error {
 	return nil
 }
 
-// oneLine makes text from a hostile capsule safe for one line of a terminal.
+// oneLine makes text from a hostile capsule safe for one line of a terminal: no
+// control character, no line or paragraph separator, nothing invisible, none of
+// Unicode's marks that reorder what is read.
 func oneLine(s string) string {
 	const limit = 300
 	s = strings.Map(func(r rune) rune {
-		if r < 0x20 || r == 0x7f || r >= 0x80 && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
+		if !unicode.IsPrint(r) {
 			return '?'
 		}
 		return r
