@@ -122,6 +122,7 @@ says so; 2 usage or I/O.`,
 	})
 	root.AddCommand(a.verifyCommand(), a.inspectCommand(), a.policyCommand())
 	a.addPlatform(root)
+	helpers(root)
 	return root
 }
 

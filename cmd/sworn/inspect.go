@@ -46,6 +46,7 @@ log and every field of the quotes. Nothing is verified: use "sworn verify".`,
 	}
 	cmd.Flags().StringVar(&extract, "extract", "", "write `input|output|stderr` of a full record to standard output")
 	cmd.Flags().BoolVar(&pretty, "pretty", false, "print the JSON indented, for people (the result is no capsule)")
+	choices(cmd, "extract", "input", "output", "stderr")
 	return cmd
 }
 

@@ -67,6 +67,8 @@ func (d *deviceFlags) register(cmd *cobra.Command) {
 	fl.Uint32Var(&d.pcr, "pcr", 13, "the PCR that anchors the log, 0 to 15")
 	fl.StringVar(&d.bank, "bank", "", "the `BANK` the statement names (default sha256 where active)")
 	fl.StringVar(&d.ak, "ak", "auto", "attestation key: `auto`, provider (from NV, certified) or child (made here)")
+	choices(cmd, "ak", "auto", "provider", "child")
+	choices(cmd, "bank", "sha256", "sha384", "sha512")
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -99,6 +101,9 @@ and its record says so, 2 there is no record.`,
 	fl.StringArrayVar(&f.limits, "limit", nil, "limit the job: `NAME=NUMBER` of address-space, file-size (bytes), open-files, processes, cpu (seconds)")
 	fl.BoolVar(&f.proc, "proc", false, "give the job a /proc of its own")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "print nothing but errors to standard error")
+	choices(cmd, "disclose", cer.DiscloseHash, cer.DiscloseFull)
+	choices(cmd, "isolation", "best-effort", "strict")
+	folder(cmd, "state")
 	return cmd
 }
 

@@ -55,6 +55,10 @@ Exit status: 0 trusted, 1 not trusted, 2 usage or I/O.`,
 	fl.StringArrayVar(&f.weights, "weights", nil, "is this the weights file? `[NAME=]FILE` (repeatable)")
 	fl.StringVar(&f.format, "format", "text", "`text` or json")
 	fl.BoolVar(&f.explain, "explain", false, "list every check")
+	choices(cmd, "format", "text", "json")
+	folder(cmd, "roots")
+	folder(cmd, "roots-only")
+	waivable(cmd, "waive")
 	return cmd
 }
 
