@@ -23,6 +23,7 @@ english || missing+=(tesseract-ocr-eng)
 if [ "${1:-test}" = test ]; then
 	want gcc gcc libc6-dev
 	want node nodejs
+	want npm npm
 	openssl_headers || missing+=(libssl-dev)
 fi
 [ ${#missing[@]} -gt 0 ] || exit 0
