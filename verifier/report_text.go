@@ -23,8 +23,11 @@ func (r *Report) WriteText(w io.Writer, explain bool) error {
 		p.row(row[0], oneLineLong(row[1]))
 	}
 	for i := range r.Checks {
-		if c := &r.Checks[i]; c.blocks() {
+		switch c := &r.Checks[i]; {
+		case c.blocks():
 			p.row(c.Status, c.ID+": "+oneLine(c.Detail))
+		case c.Waived != "" && c.status == attest.Failed:
+			p.row("failed, waived", c.ID+": "+oneLine(c.Detail)+" (waived: "+oneLine(c.Waived)+")")
 		}
 	}
 	if s := r.notEstablishedLine(); s != "" {
