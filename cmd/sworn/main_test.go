@@ -17,7 +17,16 @@ import (
 // TestMain lets the test binary be sworn itself, and the init of its jobs.
 func TestMain(m *testing.M) {
 	maybeInit()
-	testscript.Main(m, map[string]func(){"sworn": main})
+	testscript.Main(tests{m}, map[string]func(){"sworn": main})
+}
+
+// tests are the tests of this package, with what they share removed at the end.
+type tests struct{ m *testing.M }
+
+// Run runs them.
+func (t tests) Run() int {
+	defer removeShared()
+	return t.m.Run()
 }
 
 // TestScripts runs every script of testdata/script: the real program, its
