@@ -5,6 +5,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-tpm/tpm2"
 	"github.com/google/go-tpm/tpm2/transport"
 
@@ -122,7 +123,7 @@ func TestRegistersChangeMeanwhile(t *testing.T) {
 			d, err := OpenTransport(t.Context(), sendFunc(func(command []byte) ([]byte, error) {
 				if left > 0 && code(command) == c.before {
 					left--
-					extend10(t, rw)
+					extend(t, rw, 10)
 				}
 				return rw.Send(command)
 			}), Options{})
@@ -143,17 +144,59 @@ func TestRegistersChangeMeanwhile(t *testing.T) {
 	}
 }
 
-// extend10 extends register 10, as the kernel's IMA does.
-func extend10(t *testing.T, rw transport.TPM) {
+// extend extends a register, as another program does (the kernel's IMA: 10).
+func extend(t *testing.T, rw transport.TPM, register uint32) {
 	t.Helper()
 	_, err := tpm2.PCRExtend{
-		PCRHandle: tpm2.AuthHandle{Handle: 10, Auth: tpm2.PasswordAuth(nil)},
+		PCRHandle: tpm2.AuthHandle{Handle: tpm2.TPMHandle(register), Auth: tpm2.PasswordAuth(nil)},
 		Digests: tpm2.TPMLDigestValues{Digests: []tpm2.TPMTHA{
 			{HashAlg: tpm2.TPMAlgSHA256, Digest: attest.SHA256.Sum([]byte("ima"))},
 		}},
 	}.Execute(rw)
 	if err != nil {
-		t.Errorf("extending register 10: %v", err)
+		t.Errorf("extending register %d: %v", register, err)
+	}
+}
+
+// TestOneMoment: registers that take several commands to read are of one
+// moment, or none are returned.
+func TestOneMoment(t *testing.T) {
+	rw, err := Dial(t.Context(), startTPM(t).unix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rw.Close()
+	reads, changes := 0, 0
+	d, err := OpenTransport(t.Context(), sendFunc(func(command []byte) ([]byte, error) {
+		if code(command) == tpm2.TPMCCPCRRead {
+			// Register 0 has been read by the first command of four.
+			if reads++; reads%4 == 3 && changes > 0 {
+				changes--
+				extend(t, rw, 0)
+			}
+		}
+		return rw.Send(command)
+	}), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	l := d.on(t.Context())
+	reads, changes = 0, 3
+	got, err := l.readRegisters(d.banks, quoted)
+	if err != nil || changes != 0 {
+		t.Fatalf("readRegisters: %v, %d changes left", err, changes)
+	}
+	now, err := l.readRegisters(d.banks, quoted)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(now, got); diff != "" || len(got) != 32 {
+		t.Errorf("%d registers (-now +got):\n%s", len(got), diff)
+	}
+	reads, changes = 0, 1<<20
+	if got, err := l.readRegisters(d.banks, quoted); !errors.Is(err, ErrDevice) || got != nil {
+		t.Errorf("readRegisters of registers without rest = %d, %v, want ErrDevice", len(got), err)
 	}
 }
 
@@ -166,19 +209,29 @@ func TestRegistersNotAskedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer rw.Close()
-	// pcrUpdateCounter, count 1, bank, sizeofSelect 3, pcrSelect, digests.
-	for name, edit := range map[string]func(rsp []byte){
-		"another register": func(rsp []byte) { rsp[14+4+3+1] = 0x40 },
-		"two registers":    func(rsp []byte) { rsp[14+4+3+1] = 0x60 },
-		"none":             func(rsp []byte) { rsp[14+4+3+1] = 0 },
-		"another bank":     func(rsp []byte) { rsp[14+4+1] = 0x0D },
+	// The parameters: pcrUpdateCounter, count 1, bank, sizeofSelect 3,
+	// pcrSelect, digests.
+	byteAt := func(i int, b byte) func([]byte) []byte {
+		return func(rsp []byte) []byte { rsp[i] = b; return rsp }
+	}
+	for name, edit := range map[string]func(rsp []byte) []byte{
+		"another register":     byteAt(14+4+3+1, 0x40),
+		"two registers":        byteAt(14+4+3+1, 0x60),
+		"digest of none":       byteAt(14+4+3+1, 0),
+		"another bank":         byteAt(14+4+1, 0x0D),
+		"digest of other size": byteAt(14+4+1, 0x0C),
+		"none": func(rsp []byte) []byte {
+			out := append(rsp[:14:14], make([]byte, 8)...)
+			binary.BigEndian.PutUint32(out[2:], uint32(len(out)))
+			return out
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			armed := false
 			d, err := OpenTransport(t.Context(), sendFunc(func(command []byte) ([]byte, error) {
 				rsp, err := rw.Send(command)
 				if err == nil && armed && code(command) == tpm2.TPMCCPCRRead {
-					edit(rsp)
+					rsp = edit(rsp)
 				}
 				return rsp, err
 			}), Options{})

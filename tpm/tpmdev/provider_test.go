@@ -391,6 +391,56 @@ func refuseTemplates(t *testing.T, p *provider) {
 	}
 }
 
+// TestReplayedQuote: a TPM that answers with a genuine quote over another
+// statement, or a quote with one bit changed, is found out before the evidence
+// leaves.
+func TestReplayedQuote(t *testing.T) {
+	p := newProvider(t, startTPM(t))
+	leaf := p.certify(t, p.public(t, eccTemplate()))
+	p.write(t, templateECC, tpm2.Marshal(eccTemplate()))
+	p.write(t, certificateECC, leaf)
+	for _, ak := range []AK{Provider, Child} {
+		var last, replay []byte
+		d, err := OpenTransport(t.Context(), sendFunc(func(command []byte) ([]byte, error) {
+			if code(command) == tpm2.TPMCCQuote && replay != nil {
+				return replay, nil
+			}
+			rsp, err := p.rw.Send(command)
+			if code(command) == tpm2.TPMCCQuote {
+				last = bytes.Clone(rsp)
+			}
+			return rsp, err
+		}), Options{AK: ak})
+		if err != nil {
+			t.Fatal(err)
+		}
+		st := statement(t, d)
+		other := *st
+		other.Time++
+		if _, err := d.Attest(t.Context(), 0, st); err != nil {
+			t.Fatal(err)
+		}
+		replay = last
+		if ak == Provider { // A child's session refuses what was said in another.
+			if _, err := d.Attest(t.Context(), 0, st); err != nil {
+				t.Fatalf("the same statement: %v", err)
+			}
+		}
+		if ev, err := d.Attest(t.Context(), 0, &other); !errors.Is(err, ErrDevice) || ev != nil {
+			t.Errorf("replayed, AK %d: Attest = %v, %v, want ErrDevice", ak, ev, err)
+		}
+		for _, i := range []int{14, 20, 60, 100, len(last) - 20} {
+			replay = bytes.Clone(last)
+			replay[i] ^= 1
+			if ev, err := d.Attest(t.Context(), 0, st); !errors.Is(err, ErrDevice) || ev != nil {
+				t.Errorf("byte %d changed, AK %d: Attest = %v, %v, want ErrDevice", i, ak, ev, err)
+			}
+		}
+		replay = nil
+		_ = d.Close()
+	}
+}
+
 // FuzzSplitCertificates: what is accepted are certificates that, put together
 // and filled up with zeros, are the input again.
 func FuzzSplitCertificates(f *testing.F) {
