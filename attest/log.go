@@ -198,7 +198,7 @@ func (l *Log) AppendRecord(b []byte, e *Event) []byte {
 }
 
 func appendTLV(b []byte, t byte, v []byte) []byte {
-	b = binary.BigEndian.AppendUint32(append(b, t), uint32(len(v))) //nolint:gosec // G115: values are bounded by MaxEventData.
+	b = binary.BigEndian.AppendUint32(append(b, t), uint32(len(v)))
 	return append(b, v...)
 }
 

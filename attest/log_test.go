@@ -131,8 +131,8 @@ func TestReplay(t *testing.T) {
 			break
 		}
 		pre := preimage(&l.Events[n])
-		d1, d256, d384 := sha1.Sum(pre), sha256.Sum256(pre), sha512.Sum384(pre)                                          //nolint:gosec // G401: see above.
-		e1, e256, e384 := sha1.Sum(cat(v1, d1[:])), sha256.Sum256(cat(v256, d256[:])), sha512.Sum384(cat(v384, d384[:])) //nolint:gosec // G401: see above.
+		d1, d256, d384 := sha1.Sum(pre), sha256.Sum256(pre), sha512.Sum384(pre)
+		e1, e256, e384 := sha1.Sum(cat(v1, d1[:])), sha256.Sum256(cat(v256, d256[:])), sha512.Sum384(cat(v384, d384[:]))
 		v1, v256, v384 = e1[:], e256[:], e384[:]
 	}
 	if !bytes.Equal(start, bytes.Repeat([]byte{5}, 48)) {
@@ -277,7 +277,7 @@ func TestLogTampered(t *testing.T) {
 	bank256 := &attest.Log{Register: 13, Banks: []attest.Alg{attest.SHA256}}
 	other := &attest.Log{Register: 14, Banks: l.Banks}
 	pre := preimage(&l.Events[0])
-	h1, h256, h384 := sha1.Sum(pre), sha256.Sum256(pre), sha512.Sum384(pre) //nolint:gosec // G401: see above.
+	h1, h256, h384 := sha1.Sum(pre), sha256.Sum256(pre), sha512.Sum384(pre)
 	head, content := cat(tlv(0, make([]byte, 8)), tlv(1, []byte{13})), r[0][114:]
 	only := func(digests []byte) []byte { return cat(head, tlv(3, digests), content) }
 	for name, b := range map[string][]byte{

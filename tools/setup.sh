@@ -23,6 +23,7 @@ english || missing+=(tesseract-ocr-eng)
 if [ "${1:-test}" = test ]; then
 	want gcc gcc libc6-dev
 	want node nodejs
+	want npm npm
 	openssl_headers || missing+=(libssl-dev)
 fi
 [ ${#missing[@]} -gt 0 ] || exit 0
@@ -34,7 +35,17 @@ if [ "$(id -u)" != 0 ]; then
 	command -v sudo >/dev/null || fail "neither root nor sudo; run: apt-get install ${missing[*]}"
 	sudo=(sudo)
 fi
-apt() { "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 "$@"; }
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+# apt ARG...: apt-get, its output kept for the case that it fails.
+apt() {
+	"${sudo[@]}" env DEBIAN_FRONTEND=noninteractive \
+		apt-get -qq -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 "$@" >"$log" 2>&1 || {
+		cat "$log" >&2
+		return 1
+	}
+}
 # A source that does not answer is no reason to stop: the packages may be known.
 apt update || say "apt-get update failed, going on"
-apt install --yes --no-install-recommends "${missing[@]}"
+apt install --yes --no-install-recommends "${missing[@]}" || fail "cannot install ${missing[*]}"
+say "packages installed"

@@ -23,8 +23,11 @@ func (r *Report) WriteText(w io.Writer, explain bool) error {
 		p.row(row[0], oneLineLong(row[1]))
 	}
 	for i := range r.Checks {
-		if c := &r.Checks[i]; c.blocks() {
+		switch c := &r.Checks[i]; {
+		case c.blocks():
 			p.row(c.Status, c.ID+": "+oneLine(c.Detail))
+		case c.Waived != "" && c.status == attest.Failed:
+			p.row("failed, waived", c.ID+": "+oneLine(c.Detail)+" (waived: "+oneLine(c.Waived)+")")
 		}
 	}
 	if s := r.notEstablishedLine(); s != "" {
@@ -98,7 +101,7 @@ func (r *Report) rows() [][2]string {
 	}
 	return [][2]string{
 		{"what ran", r.whatRan() + claim},
-		{"on what", fmt.Sprintf("input %s bytes sha256:%s…%s", s.Input.Size, s.Input.SHA256[:12], r.isFile("input.file"))},
+		{"on what", fmt.Sprintf("input %s bytes sha256:%s…%s%s", s.Input.Size, s.Input.SHA256[:12], r.isFile("input.file"), taken(s.Input))},
 		{"what came out", fmt.Sprintf("output %s bytes sha256:%s…%s, %s", s.Output.Size, s.Output.SHA256[:12], r.isFile("output.file"), exitText(s.Exit))},
 		{"where", r.where()},
 		{"when", r.when()},
@@ -116,6 +119,14 @@ func (r *Report) isFile(id string) string {
 	default:
 		return ""
 	}
+}
+
+// taken says so where the job did not take all of its input.
+func taken(s *cer.Stream) string {
+	if s.Complete {
+		return ""
+	}
+	return " (given to the job, which did not take all of it)"
 }
 
 func exitText(x *cer.Exit) string {

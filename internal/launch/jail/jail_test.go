@@ -5,8 +5,11 @@ package jail_test
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -16,30 +19,54 @@ import (
 	"github.com/sworn-run/sworn/internal/launch/jail"
 )
 
-// jobTarget is where the test binary, as the job, stands in the root.
+// jobTarget is where the tests' job stands in the root.
 const jobTarget = "/bin/job"
 
-// The test binary is executed again as init and stage by the package, as a job
-// by the tests ("job:ROLE"), and as a launcher of its own where a test needs one
-// that it can harden or kill ("launcher:ROLE").
+// jobVariable is the environment variable that holds the path of the tests' job.
+const jobVariable = "JAIL_TEST_JOB"
+
+// The test binary is executed again as init and stage by the package, and as a
+// launcher of its own where a test needs one that it can harden or kill
+// ("launcher:ROLE").
 func TestMain(m *testing.M) {
 	jail.MaybeInit()
-	if role, found := strings.CutPrefix(os.Args[0], "job:"); found {
-		os.Exit(jobMain(role, os.Args[1:]))
-	}
 	if role, found := strings.CutPrefix(os.Args[0], "launcher:"); found {
 		os.Exit(launcherMain(role))
 	}
-	os.Exit(m.Run())
+	os.Exit(withJob(m.Run))
 }
 
-// jobFiles are the test binary and what it needs.
-func jobFiles() ([]jail.File, error) {
-	exe, err := os.Executable()
-	if err != nil {
-		return nil, err
+// withJob runs the tests with a freshly built job, or the one of the process
+// that runs them again.
+func withJob(tests func() int) int {
+	if os.Getenv(jobVariable) != "" {
+		return tests()
 	}
-	return program(exe, jobTarget)
+	dir, err := os.MkdirTemp("", "job")
+	if err != nil {
+		return status(err)
+	}
+	defer os.RemoveAll(dir)
+	job := filepath.Join(dir, "job")
+	build := exec.Command("go", "build", "-o", job, "./testdata/job")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "%s", out)
+		return status(err)
+	}
+	if err := errors.Join(os.Chmod(dir, 0o755), os.Chmod(job, 0o755), os.Setenv(jobVariable, job)); err != nil {
+		return status(err)
+	}
+	return tests()
+}
+
+// status makes an exit status of an error.
+func status(err error) int {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 3
+	}
+	return 0
 }
 
 // program lists a program, at a target, and what it needs.
@@ -55,24 +82,19 @@ func program(source, target string) ([]jail.File, error) {
 	return files, nil
 }
 
-// newSpec returns a Spec that runs a role of the test binary.
-func newSpec(role string, args ...string) (jail.Spec, error) {
-	files, err := jobFiles()
+// newSpec returns a Spec that runs a role of the tests' job.
+func newSpec(role string, args ...string) jail.Spec {
 	return jail.Spec{
-		Files:   files,
+		Files:   []jail.File{{ID: 7, Source: os.Getenv(jobVariable), Target: jobTarget, Executable: true}},
 		Command: jail.Command{Path: jobTarget, Argv: append([]string{"job:" + role}, args...)},
 		Timeout: 30 * time.Second,
-	}, err
+	}
 }
 
 // jobSpec is newSpec for a test.
 func jobSpec(t *testing.T, role string, args ...string) jail.Spec {
 	t.Helper()
-	spec, err := newSpec(role, args...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return spec
+	return newSpec(role, args...)
 }
 
 // openSpec is jobSpec for an open run.

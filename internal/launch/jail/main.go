@@ -5,6 +5,8 @@ package jail
 import (
 	"fmt"
 	"os"
+
+	"golang.org/x/sys/unix"
 )
 
 // The names (argv[0]) under which the program executes itself.
@@ -38,7 +40,7 @@ func MaybeInit() {
 	}
 	if err := work(); err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", os.Args[0], err)
-		os.Exit(exitInternal)
+		unix.Exit(exitInternal)
 	}
-	os.Exit(0)
+	unix.Exit(0)
 }

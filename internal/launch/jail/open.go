@@ -45,7 +45,7 @@ func (p *initProcess) prepareOpen() ([]fileDigest, error) {
 	if p.cfg.Command.Dir == "" {
 		p.cfg.Command.Dir = "/"
 	}
-	return digests, errors.Join(p.dropStage(), program.Close())
+	return digests, errors.Join(p.awaitStage(), program.Close(), p.dropStage())
 }
 
 // openCopies returns what measure opens for each source: the sealed program for

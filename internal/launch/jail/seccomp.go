@@ -79,7 +79,8 @@ func filter(arch uint32) []unix.SockFilter {
 	denied := ret(refuse(unix.EPERM))
 	p := []unix.SockFilter{
 		load(seccompArch), unless(unix.BPF_JEQ, arch, 1),
-		{Code: unix.BPF_JMP | unix.BPF_JA, K: 1}, noCall,
+		{Code: unix.BPF_JMP | unix.BPF_JA, K: 1},
+		noCall,
 		load(seccompNr),
 	}
 	if arch == unix.AUDIT_ARCH_X86_64 {

@@ -51,10 +51,10 @@ func TestSourceChanges(t *testing.T) {
 	}
 }
 
-// copyOf copies the test binary to a path of its own.
+// copyOf copies the tests' job to a path of its own.
 func copyOf(t *testing.T) (path string, content []byte) {
 	t.Helper()
-	content, err := os.ReadFile(mustExecutable(t))
+	content, err := os.ReadFile(os.Getenv(jobVariable))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -113,8 +113,8 @@ type stageConfig struct {
 	Sealed bool `json:"sealed"`
 }
 
-// stageReport is what the stage answers: the facts it established, or why it
-// failed.
+// stageReport is what the stage says: an empty one when it is there, then the
+// facts it established, or why it failed.
 type stageReport struct {
 	UID           int    `json:"uid"`
 	GID           int    `json:"gid"`

@@ -1,6 +1,8 @@
 //go:build linux
 
-package jail_test
+// Command job is what the tests of package jail run in a jail: its first
+// argument vector element names what it does.
+package main
 
 import (
 	"bytes"
@@ -18,7 +20,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// jobMain is the test binary as a job.
+// jobTarget is where the program stands in the root.
+const jobTarget = "/bin/job"
+
+func main() { os.Exit(jobMain(strings.TrimPrefix(os.Args[0], "job:"), os.Args[1:])) }
+
+// jobMain does what a role says.
 func jobMain(role string, args []string) int {
 	roles := map[string]func([]string) int{
 		"echo": jobEcho, "probe": jobProbe, "cat": jobCat, "flood": jobFlood, "count": jobCount,

@@ -1,0 +1,199 @@
+package main
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/sworn-run/sworn/internal/limits"
+	"github.com/sworn-run/sworn/verifier"
+)
+
+// readFile reads a regular file of at most limit bytes.
+func readFile(name string, limit int64) ([]byte, error) {
+	f, err := openRegular(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", name, err)
+	}
+	if int64(len(b)) > limit {
+		return nil, usage("is it the right file?", "%s is larger than %d bytes", name, limit)
+	}
+	return b, nil
+}
+
+// openRegular opens a file and refuses what is not a regular file, without
+// waiting on a FIFO.
+func openRegular(name string) (*os.File, error) {
+	st, err := os.Stat(name)
+	if err != nil {
+		return nil, wrap(err, "give the path of a file that exists")
+	}
+	if !st.Mode().IsRegular() {
+		return nil, usage("give the path of a file", "%s is not a regular file", name)
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, wrap(err, "is the file readable for this user?")
+	}
+	return f, nil
+}
+
+// hashFile returns what the verifier needs of a file the user holds against a
+// record.
+func hashFile(name string) (*verifier.File, error) {
+	f, err := openRegular(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	h := sha256.New()
+	n, err := io.Copy(h, f)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", name, err)
+	}
+	return &verifier.File{SHA256: [32]byte(h.Sum(nil)), Size: uint64(n), Label: filepath.Base(name)}, nil
+}
+
+// writeFile writes a file in one step: a temporary file beside it, synced, then
+// renamed. There is never half a file.
+func writeFile(name string, data []byte, mode fs.FileMode) error {
+	w, err := createFile(name, mode)
+	if err != nil {
+		return err
+	}
+	defer w.abandon()
+	if _, err := w.Write(data); err != nil {
+		return wrap(fmt.Errorf("writing %s: %w", name, err), "is the disk full?")
+	}
+	return w.commit()
+}
+
+// pendingFile is a file that appears under its name only when it is whole.
+type pendingFile struct {
+	*os.File
+	name string
+	done bool
+}
+
+// createFile begins a file.
+func createFile(name string, mode fs.FileMode) (*pendingFile, error) {
+	if st, err := os.Stat(name); err == nil && !st.Mode().IsRegular() {
+		return nil, usage("choose another path", "%s exists and is not a regular file", name)
+	}
+	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".tmp-*")
+	if err != nil {
+		return nil, wrap(fmt.Errorf("creating %s: %w", name, err), "does the folder exist, and may this user write there?")
+	}
+	if err := f.Chmod(mode); err != nil {
+		_ = f.Close()
+		_ = os.Remove(f.Name())
+		return nil, fmt.Errorf("creating %s: %w", name, err)
+	}
+	return &pendingFile{File: f, name: name}, nil
+}
+
+// commit syncs the file and gives it its name.
+func (p *pendingFile) commit() error { return p.commitAs(p.name) }
+
+// commitAs syncs the file and gives it another name.
+func (p *pendingFile) commitAs(name string) error {
+	err := p.Sync()
+	if e := p.Close(); err == nil {
+		err = e
+	}
+	if err == nil {
+		err = os.Rename(p.Name(), name)
+	}
+	if err != nil {
+		_ = os.Remove(p.Name())
+		p.done = true
+		return wrap(fmt.Errorf("writing %s: %w", name, err), "is the disk full?")
+	}
+	p.done = true
+	if d, err := os.Open(filepath.Dir(name)); err == nil {
+		_ = d.Sync()
+		_ = d.Close()
+	}
+	return nil
+}
+
+// abandon removes the file unless it was committed.
+func (p *pendingFile) abandon() {
+	if !p.done {
+		_ = p.Close()
+		_ = os.Remove(p.Name())
+	}
+}
+
+// loadRoots reads a roots folder (docs/SPEC.md, section 9).
+func loadRoots(dir string) (*verifier.TrustStore, error) {
+	if dir == "" {
+		return nil, nil
+	}
+	const hint = "a roots folder holds one folder per role, such as tpm-ak/, with one certificate per file"
+	var files []verifier.RootFile
+	st, err := os.Lstat(dir)
+	if err == nil && st.Mode()&fs.ModeSymlink != 0 {
+		st, err = os.Stat(dir)
+	}
+	if err != nil {
+		return nil, wrap(err, hint)
+	}
+	if !st.IsDir() {
+		return nil, usage(hint, "%s is not a folder", dir)
+	}
+	top, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return nil, wrap(err, hint)
+	}
+	err = filepath.WalkDir(top, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		rel, err := filepath.Rel(top, path)
+		if err != nil {
+			return err
+		}
+		if !d.Type().IsRegular() {
+			return usage(hint, "roots: %s is not a regular file", rel)
+		}
+		if len(files) == limits.RootsFiles {
+			return usage(hint, "roots: more than %d files in %s", limits.RootsFiles, dir)
+		}
+		b, err := readFile(path, limits.RootsFile)
+		if err != nil {
+			return err
+		}
+		files = append(files, verifier.RootFile{Path: filepath.ToSlash(rel), Data: b})
+		return nil
+	})
+	if err != nil {
+		if _, ok := errors.AsType[*statusError](err); ok {
+			return nil, err
+		}
+		return nil, wrap(err, hint)
+	}
+	store, err := verifier.NewTrustStore(files)
+	if err != nil {
+		return nil, wrap(err, hint)
+	}
+	return store, nil
+}
+
+// named splits NAME=PATH; the name is empty if there is none.
+func named(s string) (name, path string) {
+	if n, p, ok := strings.Cut(s, "="); ok && !strings.ContainsAny(n, "/.") {
+		return n, p
+	}
+	return "", s
+}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestMain lets the test binary be sworn itself, and the init of its jobs.
+func TestMain(m *testing.M) {
+	maybeInit()
+	testscript.Main(tests{m}, map[string]func(){"sworn": main})
+}
+
+// tests are the tests of this package, with what they share removed at the end.
+type tests struct{ m *testing.M }
+
+// Run runs them.
+func (t tests) Run() int {
+	defer removeShared()
+	return t.m.Run()
+}
+
+// TestScripts runs every script of testdata/script: the real program, its
+// output and its exit status.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(env *testscript.Env) error {
+			root, err := filepath.Abs("../..")
+			if err != nil {
+				return err
+			}
+			env.Setenv("ROOT", root)
+			env.Setenv("STATE", filepath.Join(env.WorkDir, "state"))
+			// A socket's path holds 107 bytes, and a test's folder is long.
+			dir, err := os.MkdirTemp("", "swt")
+			if err != nil {
+				return err
+			}
+			env.Setenv("TPM", dir)
+			env.Defer(func() {
+				stop := exec.Command(env.Getenv("PATH")[:strings.IndexByte(env.Getenv("PATH")+":", ':')]+"/sworn", "simulate", "tpm", "--dir", dir, "--stop")
+				_ = stop.Run()
+				_ = os.RemoveAll(dir)
+			})
+			return nil
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"status": status,
+			"flip":   flip,
+			"sleep":  sleep,
+		},
+	})
+}
+
+// status runs a program and wants one exit status: status 2 sworn verify x.
+func status(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: status N program args...")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	got := 0
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		got = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if got != want {
+		ts.Fatalf("exit status %d, want %d", got, want)
+	}
+}
+
+// flip changes one bit: flip file offset bit.
+func flip(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: flip file offset bit")
+	}
+	name := ts.MkAbs(args[0])
+	b, err := os.ReadFile(name)
+	ts.Check(err)
+	at, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	bit, err := strconv.Atoi(args[2])
+	ts.Check(err)
+	if at >= len(b) {
+		ts.Fatalf("offset %d beyond %d bytes", at, len(b))
+	}
+	old := bytes.Clone(b)
+	b[at] ^= 1 << bit
+	if bytes.Equal(old, b) {
+		ts.Fatalf("nothing changed")
+	}
+	ts.Check(os.WriteFile(name, b, 0o644))
+}
+
+// sleep waits: sleep 100ms.
+func sleep(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: sleep duration")
+	}
+	d, err := time.ParseDuration(args[0])
+	ts.Check(err)
+	time.Sleep(d)
+}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sworn-run/sworn/internal/limits"
+	"github.com/sworn-run/sworn/verifier"
+)
+
+func (a *app) policyCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "policy",
+		Short: "Make and check policies",
+		Long: `A policy says what a relying party accepts: which evidence, signed by whose
+keys, over which components. It is a JSON file; its schema: sworn policy schema.`,
+		Example: `  sworn policy from-record golden.cer.json --roots roots/ -o policy.json
+  sworn policy check policy.json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(a.policyFromRecord(), a.policyCheck(), a.policySchema())
+	a.addPolicyPlatform(cmd)
+	return cmd
+}
+
+func (a *app) policyFromRecord() *cobra.Command {
+	var roots, out, name string
+	var waive []string
+	cmd := &cobra.Command{
+		Use:   "from-record [flags] RECORD",
+		Short: "Make a policy from a known-good record",
+		Long: `Takes the reference values of a record that you know to be good: every core
+check must pass under the given roots; a required check that does not must be
+waived by id with a reason. Verify other records with the policy, not this one.`,
+		Example: `  sworn policy from-record golden.cer.json --roots roots/ -o policy.json \
+    --waive launcher.rooted="software TPM: nothing was booted"`,
+		Args: oneFile("sworn policy from-record RECORD --roots DIR -o policy.json"),
+		RunE: func(_ *cobra.Command, args []string) error {
+			return a.fromRecord(args[0], roots, name, out, waive)
+		},
+	}
+	fl := cmd.Flags()
+	fl.StringVar(&roots, "roots", "", "roots `DIR`")
+	fl.StringVarP(&out, "output", "o", "", "write the policy to `FILE` instead of standard output")
+	fl.StringVar(&name, "name", "", "the policy's `NAME`")
+	fl.StringArrayVar(&waive, "waive", nil, "waive a required check: `ID=REASON` (repeatable)")
+	folder(cmd, "roots")
+	waivable(cmd, "waive")
+	return cmd
+}
+
+// oneFile wants exactly one argument.
+func oneFile(hint string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) != 1 {
+			return usage(hint, "want one file, got %d", len(args))
+		}
+		return nil
+	}
+}
+
+func (a *app) fromRecord(record, roots, name, out string, waive []string) error {
+	b, err := readCapsule(record)
+	if err != nil {
+		return err
+	}
+	store, err := loadRoots(roots)
+	if err != nil {
+		return err
+	}
+	waivers, err := parseWaivers(waive)
+	if err != nil {
+		return err
+	}
+	p, err := verifier.PolicyFromRecord(b, store, time.Now(), name, waivers)
+	if err != nil {
+		return wrap(err, `inspect it with "sworn verify --explain"; waive a required check with --waive ID="reason"`)
+	}
+	return a.writePolicy(p, out)
+}
+
+// writePolicy writes a policy to a file or standard output.
+func (a *app) writePolicy(p *verifier.Policy, out string) error {
+	b, err := p.Encode()
+	if err != nil {
+		return err
+	}
+	if out == "" {
+		_, err = a.stdout.Write(b)
+		return err
+	}
+	return writeFile(out, b, 0o644)
+}
+
+func (a *app) policyCheck() *cobra.Command {
+	return &cobra.Command{
+		Use:     "check FILE",
+		Short:   "Check a policy and say what weakens it",
+		Long:    "Checks a policy file strictly, and lists what in it weakens a verdict.",
+		Example: "  sworn policy check policy.json",
+		Args:    oneFile("sworn policy check FILE"),
+		RunE: func(_ *cobra.Command, args []string) error {
+			b, err := readFile(args[0], limits.PolicyFile)
+			if err != nil {
+				return err
+			}
+			p, err := verifier.ParsePolicy(b)
+			if err != nil {
+				return wrap(fmt.Errorf("%s: %w", args[0], err), "sworn policy schema")
+			}
+			for _, l := range p.Lint() {
+				if _, err := fmt.Fprintln(a.stdout, "weakens:", line(l)); err != nil {
+					return err
+				}
+			}
+			d := p.Digest()
+			_, err = fmt.Fprintf(a.stdout, "ok: %d components, sha256:%x\n", len(p.Components), d)
+			return err
+		},
+	}
+}
+
+func (a *app) policySchema() *cobra.Command {
+	return &cobra.Command{
+		Use:     "schema",
+		Short:   "Print the JSON Schema of policies",
+		Long:    "Prints the JSON Schema (2020-12) of sworn.policy/v1.",
+		Example: "  sworn policy schema > policy.schema.json",
+		Args:    cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			_, err := a.stdout.Write(verifier.PolicySchema())
+			return err
+		},
+	}
+}

@@ -1,0 +1,416 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sworn-run/sworn/attest"
+	"github.com/sworn-run/sworn/cer"
+	"github.com/sworn-run/sworn/internal/launch"
+	"github.com/sworn-run/sworn/internal/launch/jail"
+	"github.com/sworn-run/sworn/simulator"
+	"github.com/sworn-run/sworn/tpm/tpmdev"
+	"github.com/sworn-run/sworn/verifier"
+)
+
+// maybeInit turns this process into a job's init where it was started as one.
+func maybeInit() { jail.MaybeInit() }
+
+// jobFlags are the flags that say what to run; `run` and `policy from-files`
+// share them.
+type jobFlags struct {
+	weights, config, add, params, env []string
+	input                             string
+}
+
+// deviceFlags are the flags that say what anchors and quotes.
+type deviceFlags struct {
+	tpm, bank, ak string
+	pcr           uint32
+}
+
+// runFlags are the flags of `sworn run`.
+type runFlags struct {
+	jobFlags
+	deviceFlags
+	output, record, nonce, disclose, isolation, state string
+	timeout                                           time.Duration
+	limits                                            []string
+	proc, quiet                                       bool
+}
+
+func (j *jobFlags) register(cmd *cobra.Command) {
+	fl := cmd.Flags()
+	fl.StringArrayVar(&j.weights, "weights", nil, "weights file or folder, `[NAME=]PATH` (repeatable), at {weights} or {weights:NAME}")
+	fl.StringArrayVar(&j.config, "config", nil, "configuration file, `[NAME=]PATH` (repeatable), at {config} or {config:NAME}")
+	fl.StringArrayVar(&j.add, "add", nil, "another file or folder the job needs, `[NAME=]PATH` (repeatable), at its own path")
+	fl.StringArrayVar(&j.params, "param", nil, "a parameter, `NAME=VALUE` (repeatable), applied where the command holds {param:NAME}")
+	fl.StringArrayVar(&j.env, "env", nil, "pass this environment variable, `NAME` (repeatable); nothing else is passed")
+	fl.StringVar(&j.input, "input", "", "the input `PATH`, or - for standard input (default: no input)")
+	fl.SetInterspersed(false)
+}
+
+func (d *deviceFlags) register(cmd *cobra.Command) {
+	fl := cmd.Flags()
+	fl.StringVar(&d.tpm, "tpm", "", "`ADDRESS`: /dev/tpmrm0, unix:PATH, tcp:HOST:PORT or simulator (default /dev/tpmrm0)")
+	fl.Uint32Var(&d.pcr, "pcr", 13, "the PCR that anchors the log, 0 to 15")
+	fl.StringVar(&d.bank, "bank", "", "the `BANK` the statement names (default sha256 where active)")
+	fl.StringVar(&d.ak, "ak", "auto", "attestation key: `auto`, provider (from NV, certified) or child (made here)")
+	choices(cmd, "ak", "auto", "provider", "child")
+	choices(cmd, "bank", "sha256", "sha384", "sha512")
+}
+
+func (a *app) runCommand() *cobra.Command {
+	var f runFlags
+	cmd := &cobra.Command{
+		Use:   "run [flags] -- COMMAND [ARGUMENT...]",
+		Short: "Run one job attested and write its record",
+		Long: `Measures the command's binary, libraries, weights and configuration into a TPM,
+runs it in a closed root that holds exactly the measured files, and writes one
+record. Placeholders in the command: {weights} {weights:NAME} {weights.dir}
+{weights.dir:NAME} {config} {config:NAME} {input} {output} {param:NAME}.
+
+Exit status: 0 the job succeeded and its record was written, 1 the job failed
+and its record says so, 2 there is no record.`,
+		Example: `  sworn run --tpm unix:/tmp/tpm/tpm.sock --weights eng.traineddata --input page.png \
+    --output page.txt --record page.cer.json -- \
+    tesseract stdin stdout --tessdata-dir {weights.dir} -l eng`,
+		RunE: func(cmd *cobra.Command, args []string) error { return a.runJob(cmd.Context(), &f, args) },
+	}
+	f.jobFlags.register(cmd)
+	f.deviceFlags.register(cmd)
+	fl := cmd.Flags()
+	fl.StringVar(&f.output, "output", "", "write the job's output to `FILE` (default standard output)")
+	fl.StringVar(&f.record, "record", "", "write the record to `FILE` (required)")
+	fl.StringVar(&f.nonce, "nonce", "", "the relying party's nonce, in `HEX`")
+	fl.StringVar(&f.disclose, "disclose", cer.DiscloseHash, "what the record carries of input and output: `hash` or full")
+	fl.StringVar(&f.isolation, "isolation", "best-effort", "`best-effort` or strict: fail where the kernel refuses a part of it")
+	fl.StringVar(&f.state, "state", "", "state `DIR` (default /run/sworn, or $XDG_RUNTIME_DIR/sworn)")
+	fl.DurationVar(&f.timeout, "timeout", time.Hour, "end the job after `DURATION`")
+	fl.StringArrayVar(&f.limits, "limit", nil, "limit the job: `NAME=NUMBER` of address-space, file-size (bytes), open-files, processes, cpu (seconds)")
+	fl.BoolVar(&f.proc, "proc", false, "give the job a /proc of its own")
+	fl.BoolVarP(&f.quiet, "quiet", "q", false, "print nothing but errors to standard error")
+	choices(cmd, "disclose", cer.DiscloseHash, cer.DiscloseFull)
+	choices(cmd, "isolation", "best-effort", "strict")
+	folder(cmd, "state")
+	return cmd
+}
+
+// job turns flags into what to run.
+func (j *jobFlags) job(command []string) (launch.Job, error) {
+	job := launch.Job{Command: command}
+	if j.input != "-" {
+		job.Input = j.input
+	}
+	for _, s := range j.weights {
+		n, p := named(s)
+		job.Weights = append(job.Weights, launch.Named{Name: n, Path: p})
+	}
+	for _, s := range j.config {
+		n, p := named(s)
+		job.Config = append(job.Config, launch.Named{Name: n, Path: p})
+	}
+	for _, s := range j.add {
+		n, p := named(s)
+		job.Add = append(job.Add, launch.Named{Name: n, Path: p})
+	}
+	for _, s := range j.params {
+		n, v, ok := strings.Cut(s, "=")
+		if !ok || n == "" {
+			return job, usage("--param temperature=0", "parameter %q: want NAME=VALUE", s)
+		}
+		job.Params = append(job.Params, cer.Fact{Name: n, Value: v})
+	}
+	slices.SortFunc(job.Params, func(a, b cer.Fact) int { return strings.Compare(a.Name, b.Name) })
+	for i := 1; i < len(job.Params); i++ {
+		if job.Params[i].Name == job.Params[i-1].Name {
+			return job, usage("give each parameter once", "parameter %q is given twice", job.Params[i].Name)
+		}
+	}
+	for _, n := range j.env {
+		v, ok := os.LookupEnv(n)
+		if !ok {
+			return job, usage("export "+n+"=… first", "environment variable %q is not set", n)
+		}
+		job.Env = append(job.Env, n+"="+v)
+	}
+	// The running program itself, whatever its path leads to by now.
+	job.Launcher = "/proc/self/exe"
+	return job, nil
+}
+
+// parseLimits parses NAME=NUMBER flags.
+func parseLimits(flags []string) (jail.Limits, error) {
+	var l jail.Limits
+	names := map[string]*uint64{
+		"address-space": &l.AddressSpace, "file-size": &l.FileSize, "open-files": &l.OpenFiles,
+		"processes": &l.Processes, "cpu": &l.CPUSeconds,
+	}
+	for _, s := range flags {
+		n, v, _ := strings.Cut(s, "=")
+		x, err := strconv.ParseUint(v, 10, 63)
+		if names[n] == nil || err != nil || x == 0 {
+			return l, usage("--limit open-files=256", "limit %q: want NAME=NUMBER of address-space, file-size, open-files, processes, cpu", s)
+		}
+		*names[n] = x
+	}
+	return l, nil
+}
+
+// stateDir returns the folder that keeps the logs.
+func stateDir(flag string) (string, error) {
+	switch {
+	case flag != "":
+		return filepath.Abs(flag)
+	case os.Geteuid() == 0:
+		return "/run/sworn", nil
+	case os.Getenv("XDG_RUNTIME_DIR") != "":
+		return filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "sworn"), nil
+	default:
+		return "", usage("--state DIR", "no folder for the state: XDG_RUNTIME_DIR is not set")
+	}
+}
+
+// openDevice opens the TPM.
+func (d *deviceFlags) open(ctx context.Context) (*tpmdev.TPM, error) {
+	o := tpmdev.Options{Register: &d.pcr}
+	switch d.ak {
+	case "auto":
+		o.AK = tpmdev.Auto
+	case "provider":
+		o.AK = tpmdev.Provider
+	case "child":
+		o.AK = tpmdev.Child
+	default:
+		return nil, usage("--ak auto", "attestation key %q: want auto, provider or child", d.ak)
+	}
+	if d.bank != "" {
+		alg, err := attest.ParseAlg(d.bank)
+		if err != nil || !alg.Accepted() {
+			return nil, usage("--bank sha256", "bank %q: want sha256, sha384 or sha512", d.bank)
+		}
+		o.Bank = alg
+	}
+	if d.tpm == "simulator" {
+		return openSimulator(ctx, o)
+	}
+	addr := d.tpm
+	if addr == "" {
+		addr = "/dev/tpmrm0"
+	}
+	return tpmdev.Open(ctx, addr, o)
+}
+
+// openSimulator opens the reference simulator inside this process, where it is
+// built in; its maker's roots stand in the state folder.
+func openSimulator(ctx context.Context, o tpmdev.Options) (*tpmdev.TPM, error) {
+	state, err := stateDir("")
+	if err != nil {
+		return nil, err
+	}
+	t, err := simulator.OpenInProcess(ctx, filepath.Join(state, "simulator"))
+	if err != nil {
+		return nil, wrap(err, simulatorHint(err))
+	}
+	return tpmdev.OpenTransport(ctx, t, o)
+}
+
+// runJob is `sworn run`.
+func (a *app) runJob(ctx context.Context, f *runFlags, command []string) error {
+	o, err := f.options(command)
+	if err != nil {
+		return err
+	}
+	record, err := createFile(f.record, 0o644)
+	if err != nil {
+		return err
+	}
+	defer record.abandon()
+	output, err := a.connect(f, &o)
+	if err != nil {
+		return err
+	}
+	if output != nil {
+		defer output.abandon()
+	}
+	dev, err := f.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer dev.Close()
+	o.Device = launch.Device{Attester: dev, Measurer: dev, Life: dev, Register: f.pcr}
+	bar := a.progress(f.quiet)
+	o.Progress = bar.update
+	res, err := launch.Run(ctx, o)
+	bar.clear()
+	if err != nil {
+		return a.keepOutput(output, f.output, err)
+	}
+	if _, err := record.Write(res.Capsule); err != nil {
+		return a.keepOutput(output, f.output, wrap(fmt.Errorf("writing %s: %w", f.record, err), "is the disk full?"))
+	}
+	if err := record.commit(); err != nil {
+		return a.keepOutput(output, f.output, err)
+	}
+	if output != nil {
+		if err := output.commit(); err != nil {
+			return err
+		}
+	}
+	return a.summary(f, command, res)
+}
+
+// options turns flags into a launch, but for its streams and its device.
+func (f *runFlags) options(command []string) (launch.Options, error) {
+	o := launch.Options{
+		Disclose: f.disclose, Strict: f.isolation == "strict", Proc: f.proc, Timeout: f.timeout,
+		Now: time.Now, SelfCheck: selfCheck,
+	}
+	if len(command) == 0 {
+		return o, usage("sworn run --record FILE -- COMMAND ARGUMENT…", "no command given")
+	}
+	if f.record == "" {
+		return o, usage("--record job.cer.json", "no --record FILE given")
+	}
+	if f.isolation != "strict" && f.isolation != "best-effort" {
+		return o, usage("--isolation strict", "isolation %q: want best-effort or strict", f.isolation)
+	}
+	job, err := f.job(command)
+	if err != nil {
+		return o, err
+	}
+	if o.Plan, err = launch.NewPlan(job); err != nil {
+		return o, err
+	}
+	if o.Nonce, err = parseNonce(f.nonce); err != nil {
+		return o, err
+	}
+	if o.Limits, err = parseLimits(f.limits); err != nil {
+		return o, err
+	}
+	o.StateDir, err = stateDir(f.state)
+	return o, err
+}
+
+// connect opens the job's streams; the returned file is the pending output.
+func (a *app) connect(f *runFlags, o *launch.Options) (*pendingFile, error) {
+	o.Stderr, o.Stdout = a.stderr, a.stdout
+	o.Log = slog.New(slog.NewTextHandler(a.stderr, nil))
+	switch {
+	case f.input == "-":
+		o.Stdin = a.stdin
+	case f.input != "" && !o.Plan.InputIsFile():
+		in, err := openRegular(f.input)
+		if err != nil {
+			return nil, err
+		}
+		o.Stdin = in
+	}
+	if f.output == "" {
+		return nil, nil
+	}
+	out, err := createFile(f.output, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	o.Stdout = out
+	return out, nil
+}
+
+// keepOutput keeps what the job had written when no record came of it, under a
+// name that says so, and returns err.
+func (a *app) keepOutput(out *pendingFile, name string, err error) error {
+	if out == nil {
+		return err
+	}
+	if n, seekErr := out.Seek(0, io.SeekCurrent); seekErr != nil || n == 0 {
+		return err
+	}
+	if out.commitAs(name+".unattested") == nil {
+		_, _ = fmt.Fprintf(a.stderr, "note: there is no record; the job's output is kept in %s.unattested\n", line(name))
+	}
+	return err
+}
+
+// selfCheck verifies a capsule's core checks with the production verifier
+// before it is released. Identity and policy are the relying party's.
+func selfCheck(capsule []byte) error {
+	r, err := verifier.Verify(capsule, verifier.Input{Now: time.Now(), Version: version})
+	if err != nil {
+		return err
+	}
+	return r.Genuine()
+}
+
+// summary tells what was done, on standard error.
+func (a *app) summary(f *runFlags, command []string, r *launch.Result) error {
+	if !f.quiet {
+		var banks []string
+		for _, b := range r.Banks {
+			banks = append(banks, b.String())
+		}
+		how := fmt.Sprintf("exit %d", r.Exit.Code)
+		switch {
+		case r.Exit.Timeout:
+			how = "ended at its time limit"
+		case r.Exit.Signal != "":
+			how = "ended by " + r.Exit.Signal
+		}
+		_, _ = fmt.Fprintf(a.stderr, "measured %d files, %s, into PCR %d (%s)   ran %s, %s, %.2f s   record %s (%s)\n",
+			r.Files, sizeText(r.Bytes), f.pcr, strings.Join(banks, ", "), line(filepath.Base(command[0])), how,
+			r.Exit.Duration.Seconds(), line(f.record), sizeText(uint64(len(r.Capsule))))
+	}
+	if r.Exit.Code != 0 || r.Exit.Timeout {
+		return &statusError{code: exitNotTrusted, hint: noHint}
+	}
+	return nil
+}
+
+// sizeText writes a size for people, in decimal units.
+func sizeText(n uint64) string {
+	switch {
+	case n >= 1e9:
+		return fmt.Sprintf("%.1f GB", float64(n)/1e9)
+	case n >= 1e6:
+		return fmt.Sprintf("%.0f MB", float64(n)/1e6)
+	case n >= 1e3:
+		return fmt.Sprintf("%.0f KB", float64(n)/1e3)
+	default:
+		return fmt.Sprintf("%d B", n)
+	}
+}
+
+// platformHint returns the hint for errors of devices and launches.
+func platformHint(err error) string {
+	for _, h := range []struct {
+		is   error
+		hint string
+	}{
+		{tpmdev.ErrBusy, "another program holds the TPM; try again when it has ended"},
+		{launch.ErrBusy, "wait for the other launch, or use another TPM"},
+		{tpmdev.ErrAbsent, "is there a TPM? sworn doctor; a software TPM: sworn simulate tpm --dir DIR --detach"},
+		{tpmdev.ErrUsage, "--tpm /dev/tpmrm0, unix:PATH or tcp:HOST:PORT"},
+		{tpmdev.ErrDevice, "sworn doctor"},
+		{jail.ErrIsolation, "see what the kernel refuses: sworn doctor; or --isolation best-effort"},
+		{jail.ErrSource, "a file changed or vanished while it was measured; nothing was run"},
+		{launch.ErrState, "--state DIR, on a disk with space that belongs to this user"},
+		{launch.ErrRecord, "the record would not verify; nothing was written"},
+		{launch.ErrUsage, "sworn run --help"},
+	} {
+		if errors.Is(err, h.is) {
+			return h.hint
+		}
+	}
+	return ""
+}

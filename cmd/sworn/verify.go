@@ -1,0 +1,260 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sworn-run/sworn/internal/limits"
+	"github.com/sworn-run/sworn/verifier"
+)
+
+// verifyFlags are the flags of `sworn verify`.
+type verifyFlags struct {
+	policy, roots, rootsOnly, at, nonce, format string
+	input, output                               string
+	weights, waive                              []string
+	explain                                     bool
+}
+
+func (a *app) verifyCommand() *cobra.Command {
+	var f verifyFlags
+	cmd := &cobra.Command{
+		Use:   "verify [flags] FILE...",
+		Short: "Check records offline against a policy and roots",
+		Long: `Checks each record offline: what ran, on what input, what came out, on whose
+word. Nothing is fetched. Without --policy every check that needs none is run,
+and the answer is never "trusted".
+
+Exit status: 0 trusted, 1 not trusted, 2 usage or I/O.`,
+		Example: `  sworn verify --policy policy.json --roots roots/ --nonce $NONCE job.cer.json
+  sworn verify --policy policy.json --roots roots/ --input page.png --output page.txt page.cer.json
+  sworn verify --format json job.cer.json | jq .headline`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usage("sworn verify --policy POLICY --roots DIR FILE", "no record given")
+			}
+			return nil
+		},
+		RunE: func(_ *cobra.Command, args []string) error { return a.verify(&f, args) },
+	}
+	fl := cmd.Flags()
+	fl.StringVar(&f.policy, "policy", "", "policy `FILE`")
+	fl.StringVar(&f.roots, "roots", "", "roots `DIR`, added to the built-in pins")
+	fl.StringVar(&f.rootsOnly, "roots-only", "", "roots `DIR`, instead of the built-in pins")
+	fl.StringArrayVar(&f.waive, "waive", nil, "waive a required check: `ID=REASON` (repeatable)")
+	fl.StringVar(&f.at, "at", "", "also judge at `TIME` (RFC 3339 or YYYY-MM-DD), hypothetically")
+	fl.StringVar(&f.nonce, "nonce", "", "the nonce you chose, in `HEX`")
+	fl.StringVar(&f.input, "input", "", "is this `FILE` the input?")
+	fl.StringVar(&f.output, "output", "", "is this `FILE` the output?")
+	fl.StringArrayVar(&f.weights, "weights", nil, "is this the weights file? `[NAME=]FILE` (repeatable)")
+	fl.StringVar(&f.format, "format", "text", "`text` or json")
+	fl.BoolVar(&f.explain, "explain", false, "list every check")
+	choices(cmd, "format", "text", "json")
+	folder(cmd, "roots")
+	folder(cmd, "roots-only")
+	waivable(cmd, "waive")
+	return cmd
+}
+
+// verifierInput turns flags into what the verifier needs.
+func (f *verifyFlags) verifierInput() (verifier.Input, error) {
+	in := verifier.Input{Now: time.Now(), Version: version, Digest: selfDigest()}
+	var err error
+	if f.format != "text" && f.format != "json" {
+		return in, usage("--format text or --format json", "unknown format %q", f.format)
+	}
+	if f.roots != "" && f.rootsOnly != "" {
+		return in, usage("give one of them", "--roots and --roots-only exclude each other")
+	}
+	if in.Roots, err = loadRoots(f.roots + f.rootsOnly); err != nil {
+		return in, err
+	}
+	if in.Policy, err = loadPolicy(f.policy, f.waive); err != nil {
+		return in, err
+	}
+	if in.Nonce, err = parseNonce(f.nonce); err != nil {
+		return in, err
+	}
+	if in.At, err = parseTime(f.at); err != nil {
+		return in, err
+	}
+	if f.input != "" {
+		if in.InputFile, err = hashFile(f.input); err != nil {
+			return in, err
+		}
+	}
+	if f.output != "" {
+		if in.OutputFile, err = hashFile(f.output); err != nil {
+			return in, err
+		}
+	}
+	for _, w := range f.weights {
+		name, path := named(w)
+		if name == "" {
+			name = "default"
+		}
+		file, err := hashFile(path)
+		if err != nil {
+			return in, err
+		}
+		in.Weights = append(in.Weights, verifier.NamedFile{Name: name, File: *file})
+	}
+	return in, nil
+}
+
+// loadPolicy reads a policy and adds the command line's waivers.
+func loadPolicy(name string, waive []string) (*verifier.Policy, error) {
+	if name == "" {
+		if len(waive) > 0 {
+			return nil, usage("give the policy with --policy FILE", "--waive without a policy")
+		}
+		return nil, nil
+	}
+	b, err := readFile(name, limits.PolicyFile)
+	if err != nil {
+		return nil, err
+	}
+	p, err := verifier.ParsePolicy(b)
+	if err != nil {
+		return nil, wrap(fmt.Errorf("%s: %w", name, err), "sworn policy check "+name)
+	}
+	waivers, err := parseWaivers(waive)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.AddWaivers(waivers); err != nil {
+		return nil, wrap(err, "sworn verify --help")
+	}
+	return p, nil
+}
+
+// parseWaivers parses ID=REASON flags.
+func parseWaivers(waive []string) ([]verifier.Waiver, error) {
+	var out []verifier.Waiver
+	for _, s := range waive {
+		w, err := verifier.ParseWaiver(s)
+		if err != nil {
+			return nil, wrap(err, `--waive launcher.rooted="why this may be"`)
+		}
+		out = append(out, w)
+	}
+	return out, nil
+}
+
+// parseTime parses --at; the zero time if it was not given.
+func parseTime(s string) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	for _, layout := range []string{time.RFC3339, time.DateOnly} {
+		if t, err := time.Parse(layout, s); err == nil && !t.IsZero() {
+			return t, nil
+		}
+	}
+	return time.Time{}, usage("--at 2026-11-22 or --at 2026-11-22T04:00:00Z", "time %q: want RFC 3339 or YYYY-MM-DD", s)
+}
+
+// verify judges each file; the worst answer decides the status.
+func (a *app) verify(f *verifyFlags, files []string) error {
+	in, err := f.verifierInput()
+	if err != nil {
+		return err
+	}
+	var worst error
+	for _, name := range files {
+		report, err := a.verifyFile(in, name)
+		if err != nil {
+			return err
+		}
+		if err := a.printReport(report, f, name, len(files) > 1); err != nil {
+			return err
+		}
+		if !report.Trusted && worst == nil {
+			worst = &statusError{code: exitNotTrusted, hint: noHint}
+			if in.Policy == nil {
+				worst = &statusError{code: exitNotTrusted, hint: "make a policy from a known-good record: sworn policy from-record RECORD --roots DIR -o policy.json"}
+			}
+		}
+	}
+	return worst
+}
+
+// verifyFile judges one file.
+func (a *app) verifyFile(in verifier.Input, name string) (*verifier.Report, error) {
+	b, err := readCapsule(name)
+	if err != nil {
+		return nil, err
+	}
+	report, err := verifier.Verify(b, in)
+	if err != nil {
+		return nil, wrap(err, "sworn verify --help")
+	}
+	return report, nil
+}
+
+// readCapsule reads a file that should be a capsule; one beyond the limit is
+// read no further than shows it, and the verifier refuses it.
+func readCapsule(name string) ([]byte, error) {
+	f, err := openRegular(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b := make([]byte, 0, 1<<16)
+	buf := make([]byte, 1<<16)
+	for len(b) <= limits.CapsuleFile {
+		n, err := f.Read(buf)
+		b = append(b, buf[:n]...)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading %s: %w", name, err)
+		}
+	}
+	return b, nil
+}
+
+// printReport writes one report.
+func (a *app) printReport(r *verifier.Report, f *verifyFlags, name string, many bool) error {
+	if f.format == "json" {
+		v := struct {
+			File string `json:"file"`
+			*verifier.Report
+		}{name, r}
+		enc := json.NewEncoder(a.stdout)
+		enc.SetEscapeHTML(false)
+		if !many {
+			enc.SetIndent("", "  ")
+		}
+		return enc.Encode(v)
+	}
+	if many {
+		if _, err := fmt.Fprintln(a.stdout, line(name)+":"); err != nil {
+			return err
+		}
+	}
+	return r.WriteText(a.stdout, f.explain)
+}
+
+// noHint suppresses the hint line.
+const noHint = "-"
+
+// hintFor returns the hint for an error without one of its own.
+func hintFor(err error) string {
+	switch {
+	case os.IsPermission(err):
+		return "may this user read and write there?"
+	default:
+		if hint := platformHint(err); hint != "" {
+			return hint
+		}
+		return "sworn --help"
+	}
+}
