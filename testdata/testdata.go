@@ -5,6 +5,8 @@ package testdata
 
 import "embed"
 
+//go:generate go run ../internal/genvectors/main.go ../internal/genvectors/logs.go vectors/sworn
+
 // Vectors holds vectors/: inputs with one expected outcome each. What they are
 // and where they come from stands in the README.md of every subfolder.
 //
