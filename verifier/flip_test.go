@@ -75,7 +75,7 @@ func TestEveryBit(t *testing.T) {
 	// part of the capsule is bound by.
 	for _, id := range []string{
 		"capsule.strict", "cer.canonical", "cer.hash", "statement.form", "statement.record", "statement.inclusion",
-		"statement.signature", "slot.form", "slot.binding", "slot.signature", "slot.mode", "slot.identity", "log.replay",
+		"statement.signature", "slot.form", "slot.signature", "slot.mode", "slot.identity", "log.replay",
 	} {
 		if reasons[id] == 0 && stride == 1 {
 			t.Errorf("no flip was caught by %s: is it still checked?", id)
