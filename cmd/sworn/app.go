@@ -67,7 +67,7 @@ func (a *app) exit(err error) int {
 	}
 	var s *statusError
 	if !errors.As(err, &s) {
-		s = &statusError{code: exitUsage, err: err, hint: "sworn --help"}
+		s = &statusError{code: exitUsage, err: err}
 	}
 	if msg := s.Error(); msg != "" {
 		_, _ = fmt.Fprintln(a.stderr, "error:", line(msg))
@@ -76,7 +76,10 @@ func (a *app) exit(err error) int {
 	if hint == "" {
 		hint = hintFor(err)
 	}
-	if hint != "" && hint != noHint {
+	if hint == "" {
+		hint = "sworn --help"
+	}
+	if hint != noHint {
 		_, _ = fmt.Fprintln(a.stderr, "hint:", hint)
 	}
 	return s.code
