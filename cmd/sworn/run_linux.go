@@ -7,10 +7,12 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -247,6 +249,11 @@ func (a *app) runJob(ctx context.Context, f *runFlags, command []string) error {
 		return err
 	}
 	defer dev.Close() //nolint:errcheck // nothing is written by closing.
+	// A reader of our output that goes away must not end a launch half way: it
+	// would cost every later one in this register check log.sole.
+	pipe := make(chan os.Signal, 1)
+	signal.Notify(pipe, syscall.SIGPIPE)
+	defer signal.Stop(pipe)
 	o.Device = launch.Device{Attester: dev, Measurer: dev, Life: dev, Register: f.pcr}
 	bar := a.progress(f.quiet)
 	o.Progress = bar.update
