@@ -147,7 +147,7 @@ func changedPolicy(tb testing.TB, change func(p map[string]any)) *verifier.Polic
 		tb.Fatal(err)
 	}
 	change(m)
-	b, err := json.Marshal(m)
+	b, err := json.Marshal(m, json.Deterministic(true))
 	if err != nil {
 		tb.Fatal(err)
 	}
