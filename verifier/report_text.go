@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/sworn-run/sworn/attest"
@@ -22,17 +23,7 @@ func (r *Report) WriteText(w io.Writer, explain bool) error {
 	for _, row := range r.rows() {
 		p.row(row[0], oneLineLong(row[1]))
 	}
-	for i := range r.Checks {
-		switch c := &r.Checks[i]; {
-		case c.blocks():
-			p.row(c.Status, c.ID+": "+oneLine(c.Detail))
-		case c.Waived != "" && c.status == attest.Failed:
-			p.row("failed, waived", c.ID+": "+oneLine(c.Detail)+" (waived: "+oneLine(c.Waived)+")")
-		}
-	}
-	if s := r.notEstablishedLine(); s != "" {
-		p.row(notEstablished, s)
-	}
+	r.problems(p)
 	p.row("digests", r.digests())
 	p.row("checks", r.counts())
 	if explain {
@@ -202,22 +193,28 @@ func (r *Report) when() string {
 	return out
 }
 
-// notEstablishedLine lists what nothing establishes, with the reasons of
-// waivers.
-func (r *Report) notEstablishedLine() string {
-	var out []string
+// problems writes what stands in the way, and what nothing establishes. One part
+// that cannot be read leaves dozens of checks not established: where any check
+// failed, the others are listed by name only, and --explain has their reasons.
+func (r *Report) problems(p *printer) {
+	anyFailed := slices.ContainsFunc(r.Checks, func(c Check) bool { return c.blocks() && c.status == attest.Failed })
+	var rest []string
 	for i := range r.Checks {
 		c := &r.Checks[i]
-		if c.status != attest.NotEstablished || c.class == ClassInfo {
-			continue
+		switch {
+		case c.blocks() && (c.status == attest.Failed || !anyFailed):
+			p.row(c.Status, c.ID+": "+oneLine(c.Detail))
+		case c.status == attest.Failed && c.Waived != "":
+			p.row("failed, waived", c.ID+": "+oneLine(c.Detail)+" (waived: "+oneLine(c.Waived)+")")
+		case c.status == attest.NotEstablished && c.class != ClassInfo && c.Waived != "":
+			rest = append(rest, c.ID+" (waived: "+oneLine(c.Waived)+")")
+		case c.status == attest.NotEstablished && c.class != ClassInfo:
+			rest = append(rest, c.ID)
 		}
-		s := c.ID
-		if c.Waived != "" {
-			s += " (waived: " + oneLine(c.Waived) + ")"
-		}
-		out = append(out, s)
 	}
-	return strings.Join(out, ", ")
+	if len(rest) > 0 {
+		p.row(notEstablished, strings.Join(rest, ", "))
+	}
 }
 
 func (r *Report) waivedMark(c *Check) string {

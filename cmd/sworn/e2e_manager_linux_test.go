@@ -22,8 +22,8 @@ type manager struct {
 	mu   sync.Mutex
 	tpm  net.Conn
 	stop []*stop
-	// clients are the connections of sworn.
-	clients []net.Conn
+	// clients are the connections of sworn, true for those that were cut.
+	clients map[net.Conn]bool
 }
 
 // stop is where sworn is held up: at its n-th command of a kind, counted from 1.
@@ -45,7 +45,7 @@ func (m *machine) manage(t *testing.T) *manager {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &manager{tpm: c}
+	g := &manager{tpm: c, clients: map[net.Conn]bool{}}
 	sock := filepath.Join(m.dir, "rm")
 	l, err := net.Listen("unix", sock)
 	if err != nil {
@@ -60,7 +60,7 @@ func (m *machine) manage(t *testing.T) *manager {
 				return
 			}
 			g.mu.Lock()
-			g.clients = append(g.clients, c)
+			g.clients[c] = false
 			g.mu.Unlock()
 			go g.serve(c)
 		}
@@ -72,9 +72,17 @@ func (m *machine) manage(t *testing.T) *manager {
 func (g *manager) cut() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for _, c := range g.clients {
+	for c := range g.clients {
+		g.clients[c] = true
 		_ = c.Close()
 	}
+}
+
+// isCut reports whether a connection was cut.
+func (g *manager) isCut(c net.Conn) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.clients[c]
 }
 
 // at has sworn held up at its n-th command of a kind from now on.
@@ -130,6 +138,9 @@ func (g *manager) serve(c net.Conn) {
 		}
 		if s != nil && !s.after {
 			hold()
+		}
+		if g.isCut(c) {
+			return
 		}
 		response, err := g.Send(command)
 		if err != nil {

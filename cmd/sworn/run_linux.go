@@ -7,10 +7,12 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -249,13 +251,23 @@ func (a *app) runJob(ctx context.Context, f *runFlags, command []string) error {
 		return err
 	}
 	defer dev.Close()
+	// A reader of our output that goes away must not end a launch half way: it
+	// would cost every later one in this register check log.sole.
+	pipe := make(chan os.Signal, 1)
+	signal.Notify(pipe, syscall.SIGPIPE)
+	defer signal.Stop(pipe)
 	o.Device = launch.Device{Attester: dev, Measurer: dev, Life: dev, Register: f.pcr}
+	sink := &sink{w: o.Stdout}
+	o.Stdout = sink
 	bar := a.progress(f.quiet)
 	o.Progress = bar.update
 	res, err := launch.Run(ctx, o)
 	bar.clear()
 	if err != nil {
 		return a.keepOutput(output, f.output, err)
+	}
+	if err := sink.failed(f.output); err != nil {
+		return err
 	}
 	if _, err := record.Write(res.Capsule); err != nil {
 		return a.keepOutput(output, f.output, wrap(fmt.Errorf("writing %s: %w", f.record, err), "is the disk full?"))
@@ -326,6 +338,37 @@ func (a *app) connect(f *runFlags, o *launch.Options) (*pendingFile, error) {
 	}
 	o.Stdout = out
 	return out, nil
+}
+
+// sink takes the job's output and remembers why it could not be taken.
+type sink struct {
+	w   io.Writer
+	err error
+}
+
+// Write implements io.Writer.
+func (s *sink) Write(b []byte) (int, error) {
+	n, err := s.w.Write(b)
+	if err != nil && s.err == nil {
+		s.err = err
+	}
+	return n, err
+}
+
+// failed returns the error of an output that did not take all: the record would
+// be about one that nobody has.
+func (s *sink) failed(name string) error {
+	switch {
+	case s.err == nil:
+		return nil
+	case name == "":
+		name = "the output"
+	}
+	hint := "there is no record: give the job an output that takes all of it"
+	if errors.Is(s.err, syscall.ENOSPC) {
+		hint = "is the disk full?"
+	}
+	return wrap(fmt.Errorf("writing %s: %w", name, s.err), hint)
 }
 
 // keepOutput keeps what the job had written when no record came of it, under a
