@@ -20,8 +20,10 @@ fix: ## let the linters mend what they can
 fuzz: ## every fuzz target for a while (SWORN_FUZZ_SECONDS, SWORN_FUZZ_BUDGET)
 	@bash tools/check.sh fuzz
 
-bench: ## every benchmark
-	@go test -run '^$$' -bench . -benchmem ./...
+bench: ## what attestation costs here, against peers in the same run (docs/MEASURED.md)
+	@bash tools/setup.sh bench
+	@bash tools/build.sh bin
+	@go run ./bench
 
 demo: ## an attested OCR job on a software TPM, from measuring to refusing
 	@bash tools/setup.sh demo
