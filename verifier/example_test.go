@@ -61,7 +61,7 @@ func ExampleVerify() {
 	fmt.Println(report.Headline)
 	// Output:
 	// true
-	// assuming user-supplied root "SIMULATED TPM maker" 0e444ab6ace50d9d
+	// assuming user-supplied root "SIMULATED TPM maker" a22eb61793b186af
 	// assuming slot.measurement
 	// assuming launcher.rooted
 	// not trusted: slot.identity: no root of role tpm-ak is trusted
@@ -84,7 +84,7 @@ func ExampleReport_WriteText() {
 		fmt.Println(line)
 	}
 	// Output:
-	// not trusted: no policy given; evidence genuine, assuming: user-supplied root "SIMULATED TPM maker" 0e444ab6ace50d9d
+	// not trusted: no policy given; evidence genuine, assuming: user-supplied root "SIMULATED TPM maker" a22eb61793b186af
 	//   what ran         cat (sha256:008f819498fe…), weights weights.bin sha256:349ed859f366…, 1 libraries  (as the capsule says)
 	//   on what          input 9 bytes sha256:a39ddceaa648…
 	//   what came out    output 35 bytes sha256:85c94de8d105…, exit 0
