@@ -109,10 +109,10 @@ func FuzzVerify(f *testing.F) {
 			flipped[len(b)*i/40] ^= 1 << (i % 8)
 			add(flipped)
 		}
-		for i, m := range structural(f, bytes.TrimSuffix(b, []byte("\n"))) {
-			if i%211 == 0 {
-				add(append(m.file, '\n'))
-			}
+		for _, member := range []string{`"cer":`, `"kind":`, `"nonce":`, `"slot":0`, `"v":1`, `,"tokens":[]`, `"complete":true`} {
+			add(bytes.Replace(b, []byte(member), nil, 1))
+			add(bytes.Replace(b, []byte(member), []byte(member+member), 1))
+			add(bytes.Replace(b, []byte(member), []byte(`"zz":0,`+member), 1))
 		}
 	}
 	forger := newForger(f)
