@@ -226,8 +226,8 @@ func setData(l *attest.Log, i int, data []byte) {
 
 // lastOf returns the index of the last event of a type.
 func lastOf(l *attest.Log, typ attest.EventType) int {
-	for i := len(l.Events) - 1; i >= 0; i-- {
-		if l.Events[i].Type == typ {
+	for i, v := range slices.Backward(l.Events) {
+		if v.Type == typ {
 			return i
 		}
 	}
@@ -412,9 +412,9 @@ func (f *forger) sign(tb testing.TB, q *quoted) *attest.Evidence {
 // editEnvironment changes the facts of the last environment of a kind.
 func editEnvironment(tb testing.TB, l *attest.Log, kind string, edit func(facts []cer.Fact) []cer.Fact) {
 	tb.Helper()
-	for i := len(l.Events) - 1; i >= 0; i-- {
-		env, err := cer.ParseEnvironment(l.Events[i].Data)
-		if l.Events[i].Type != attest.EventEnvironment || err != nil || env.Kind != kind {
+	for i, v := range slices.Backward(l.Events) {
+		env, err := cer.ParseEnvironment(v.Data)
+		if v.Type != attest.EventEnvironment || err != nil || env.Kind != kind {
 			continue
 		}
 		b, err := cer.NewEnvironment(kind, edit(env.Facts)).Encode()
@@ -438,9 +438,9 @@ func setFact(name, value string) func([]cer.Fact) []cer.Fact {
 // editComponent changes a component of the last launch.
 func editComponent(tb testing.TB, l *attest.Log, role string, edit func(c *cer.Component)) {
 	tb.Helper()
-	for i := len(l.Events) - 1; i >= 0; i-- {
-		c, err := cer.ParseComponent(l.Events[i].Data)
-		if l.Events[i].Type != attest.EventComponent || err != nil || c.Role != role {
+	for i, v := range slices.Backward(l.Events) {
+		c, err := cer.ParseComponent(v.Data)
+		if v.Type != attest.EventComponent || err != nil || c.Role != role {
 			continue
 		}
 		edit(c)

@@ -205,8 +205,8 @@ func logDeeds(t *testing.T) []deed {
 
 // dropEnvironment takes the last environment of a kind out of the log.
 func dropEnvironment(l *attest.Log, kind string) {
-	for i := len(l.Events) - 1; i >= 0; i-- {
-		if env, err := cer.ParseEnvironment(l.Events[i].Data); err == nil && env.Kind == kind {
+	for i, v := range slices.Backward(l.Events) {
+		if env, err := cer.ParseEnvironment(v.Data); err == nil && env.Kind == kind {
 			l.Events = slices.Delete(l.Events, i, i+1)
 			return
 		}

@@ -69,7 +69,7 @@ func TestEarlierLaunchesStayPrivate(t *testing.T) {
 func TestKilledLauncher(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
-	p := m.of(t, nil, job(t), "copy", "mark-of-killed")
+	p := m.of(t, job(t), "copy", "mark-of-killed")
 	r := m.begin(t, m.runArgs("killed", append(copyFlags(), "--output", m.path("killed.out")), job(t), "copy", "mark-of-killed")...)
 	_, _ = r.in.Write([]byte("x"))
 	waitUntil(t, func() bool {

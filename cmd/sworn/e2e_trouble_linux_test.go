@@ -129,7 +129,7 @@ func TestConcurrentLaunches(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
 	m.manage(t)
-	p := m.of(t, nil, job(t), "copy")
+	p := m.of(t, job(t), "copy")
 	first := m.begin(t, m.runArgs("first", copyFlags(), job(t), "copy")...)
 	_, _ = first.in.Write([]byte("x"))
 	first.waitFor(t, "x")
@@ -173,7 +173,7 @@ func (m *machine) kill(t *testing.T) {
 func TestTPMDies(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
-	p := m.of(t, nil, job(t), "copy")
+	p := m.of(t, job(t), "copy")
 	page := m.path("page.out")
 	r := m.begin(t, m.runArgs("page", append(copyFlags(), "--output", page), job(t), "copy")...)
 	_, _ = r.in.Write([]byte("text"))
@@ -220,7 +220,7 @@ func TestConnectionBreaks(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
 	g := m.manage(t)
-	p := m.of(t, nil, job(t), "copy")
+	p := m.of(t, job(t), "copy")
 	for _, at := range []struct {
 		name  string
 		code  tpm2.TPMCC
@@ -298,7 +298,7 @@ func fill(t *testing.T, dir string, pages int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close() //nolint:errcheck // the disk is full.
+	defer f.Close()
 	block := make([]byte, 4096)
 	n := int64(0)
 	for {
@@ -316,7 +316,7 @@ func fill(t *testing.T, dir string, pages int) {
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
-	p := m.of(t, nil, job(t), "copy")
+	p := m.of(t, job(t), "copy")
 	disk := smallDisk(t, m, "disk", "256k")
 	fill(t, disk, 1)
 	empty := func() {
@@ -362,7 +362,7 @@ func TestFullDisk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer full.Close() //nolint:errcheck // nothing was written.
+	defer full.Close()
 	c := m.command(t.Context(), m.runArgs("cut", copyFlags()[:2], job(t), "say", "text")...)
 	errs := &buffer{}
 	c.Stdout, c.Stderr = full, errs
@@ -388,7 +388,7 @@ func TestFullDisk(t *testing.T) {
 func TestBrokenPipe(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
-	p := m.of(t, nil, job(t), "copy")
+	p := m.of(t, job(t), "copy")
 	read, write, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -415,7 +415,7 @@ func TestBrokenPipe(t *testing.T) {
 func TestSignalled(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
-	p := m.of(t, nil, job(t), "copy")
+	p := m.of(t, job(t), "copy")
 	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
 		if signal.Ignored(s) {
 			continue // as under nohup: sworn then ignores it too

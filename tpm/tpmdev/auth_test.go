@@ -29,7 +29,7 @@ func TestQuoteNeedsTheAuthorization(t *testing.T) {
 		}
 	}
 	attestOne(t, d) // It is not locked out.
-	checkHandles(t, d, 1)
+	checkHandles(t, d)
 }
 
 // TestAuthorizationStaysHere: no command carries the AK's authorization value

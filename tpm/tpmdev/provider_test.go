@@ -250,7 +250,7 @@ func (p *provider) checkProvider(t *testing.T, opts Options, certificates int) {
 	if claims.Identity.Status != attest.Passed {
 		t.Errorf("identity %v: %s", claims.Identity.Status, claims.Identity.Detail)
 	}
-	checkHandles(t, d, 1)
+	checkHandles(t, d)
 }
 
 func TestProviderECC(t *testing.T) {
@@ -357,7 +357,7 @@ func TestProviderRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		checkHandles(t, d, 1)
+		checkHandles(t, d)
 		_ = d.Close()
 	})
 }

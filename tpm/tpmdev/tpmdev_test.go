@@ -163,15 +163,14 @@ func TestChildIsAnotherKeyEachTime(t *testing.T) {
 	}
 }
 
-// checkHandles compares the number of transient objects in the TPM, and wants
-// no session.
-func checkHandles(t *testing.T, d *TPM, objects int) {
+// checkHandles wants one transient object in the TPM, the AK, and no session.
+func checkHandles(t *testing.T, d *TPM) {
 	t.Helper()
 	for _, c := range []struct {
 		name  string
 		first uint32
 		want  int
-	}{{"transient objects", 0x80000000, objects}, {"HMAC sessions", 0x02000000, 0}, {"saved sessions", 0x03000000, 0}} {
+	}{{"transient objects", 0x80000000, 1}, {"HMAC sessions", 0x02000000, 0}, {"saved sessions", 0x03000000, 0}} {
 		rsp, err := tpm2.GetCapability{Capability: tpm2.TPMCapHandles, Property: c.first, PropertyCount: 64}.Execute(d.on(t.Context()))
 		if err != nil {
 			t.Fatal(err)
@@ -192,7 +191,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	for range 5 {
 		d := open(t, s.unix, Options{})
 		attestOne(t, d)
-		checkHandles(t, d, 1)
+		checkHandles(t, d)
 		if err := d.Close(); err != nil {
 			t.Fatalf("Close: %v", err)
 		}
@@ -203,7 +202,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 			t.Fatalf("Open without a provider's AK = %v, want ErrAbsent", err)
 		}
 	}
-	checkHandles(t, open(t, s.unix, Options{}), 1)
+	checkHandles(t, open(t, s.unix, Options{}))
 }
 
 // TestCancelledOpen ends the context before each command of Open in turn.
@@ -244,7 +243,7 @@ func TestCancelledOpen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	checkHandles(t, d, 1)
+	checkHandles(t, d)
 }
 
 // sendFunc is a transport.TPM of one function.
@@ -451,5 +450,5 @@ func TestConcurrentUse(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	checkHandles(t, d, 1)
+	checkHandles(t, d)
 }
