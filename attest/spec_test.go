@@ -209,7 +209,7 @@ func (l *specParsed) record(parts [4][]byte) bool {
 }
 
 func specHash(alg uint16, parts ...[]byte) []byte {
-	h := map[uint16]hash.Hash{0x04: sha1.New(), 0x0b: sha256.New(), 0x0c: sha512.New384(), 0x0d: sha512.New()}[alg] //nolint:gosec // G401: see above.
+	h := map[uint16]hash.Hash{0x04: sha1.New(), 0x0b: sha256.New(), 0x0c: sha512.New384(), 0x0d: sha512.New()}[alg]
 	h.Write(bytes.Join(parts, nil))
 	return h.Sum(nil)
 }

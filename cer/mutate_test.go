@@ -22,13 +22,13 @@ type node struct {
 }
 
 // parseNode reads the next value.
-func parseNode(t testing.TB, d *jsontext.Decoder) *node {
-	t.Helper()
+func parseNode(tb testing.TB, d *jsontext.Decoder) *node {
+	tb.Helper()
 	n := &node{kind: d.PeekKind()}
 	if n.kind != '{' && n.kind != '[' {
 		v, err := d.ReadValue()
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		n.text = string(v)
 		return n
@@ -36,7 +36,7 @@ func parseNode(t testing.TB, d *jsontext.Decoder) *node {
 	next := func() jsontext.Token {
 		tok, err := d.ReadToken()
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		return tok
 	}
@@ -45,7 +45,7 @@ func parseNode(t testing.TB, d *jsontext.Decoder) *node {
 		if n.kind == '{' {
 			n.names = append(n.names, next().String())
 		}
-		n.kids = append(n.kids, parseNode(t, d))
+		n.kids = append(n.kids, parseNode(tb, d))
 	}
 	next()
 	return n
@@ -75,18 +75,18 @@ type mutation struct{ path, what, text string }
 
 // mutations returns every single change that a closed, canonical form must
 // refuse, at every place of a text that is in canonical form.
-func mutations(t testing.TB, text []byte) []mutation {
-	t.Helper()
-	m := &mutator{t: t, root: parseNode(t, jsontext.NewDecoder(bytes.NewReader(text)))}
+func mutations(tb testing.TB, text []byte) []mutation {
+	tb.Helper()
+	m := &mutator{tb: tb, root: parseNode(tb, jsontext.NewDecoder(bytes.NewReader(text)))}
 	if m.now() != string(text) {
-		t.Fatal("the text is not what its tree says")
+		tb.Fatal("the text is not what its tree says")
 	}
 	m.visit("", m.root)
 	return m.out
 }
 
 type mutator struct {
-	t    testing.TB
+	tb   testing.TB
 	root *node
 	out  []mutation
 }
@@ -99,12 +99,12 @@ func (m *mutator) now() string {
 
 // add records the tree as it is now; in canonical form if asked.
 func (m *mutator) add(path, what string, canonical bool) {
-	m.t.Helper()
+	m.tb.Helper()
 	text := m.now()
 	if canonical {
 		c, err := cer.Canonical([]byte(text))
 		if err != nil {
-			m.t.Fatal(path, what, err)
+			m.tb.Fatal(path, what, err)
 		}
 		text = string(c)
 	}
