@@ -214,6 +214,7 @@ func TestCapsuleFraming(t *testing.T) {
 
 // base64Fields are the strings of a capsule that hold bytes.
 func base64Fields(t *testing.T) map[string]string {
+	t.Helper()
 	c := synthetic(t)
 	b64 := base64.RawURLEncoding.EncodeToString
 	return map[string]string{

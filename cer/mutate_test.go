@@ -77,7 +77,7 @@ type mutation struct{ path, what, text string }
 // refuse, at every place of a text that is in canonical form.
 func mutations(tb testing.TB, text []byte) []mutation {
 	tb.Helper()
-	m := &mutator{t: tb, root: parseNode(tb, jsontext.NewDecoder(bytes.NewReader(text)))}
+	m := &mutator{tb: tb, root: parseNode(tb, jsontext.NewDecoder(bytes.NewReader(text)))}
 	if m.now() != string(text) {
 		tb.Fatal("the text is not what its tree says")
 	}
@@ -86,7 +86,7 @@ func mutations(tb testing.TB, text []byte) []mutation {
 }
 
 type mutator struct {
-	t    testing.TB
+	tb   testing.TB
 	root *node
 	out  []mutation
 }
@@ -99,12 +99,12 @@ func (m *mutator) now() string {
 
 // add records the tree as it is now; in canonical form if asked.
 func (m *mutator) add(path, what string, canonical bool) {
-	m.t.Helper()
+	m.tb.Helper()
 	text := m.now()
 	if canonical {
 		c, err := cer.Canonical([]byte(text))
 		if err != nil {
-			m.t.Fatal(path, what, err)
+			m.tb.Fatal(path, what, err)
 		}
 		text = string(c)
 	}

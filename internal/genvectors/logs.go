@@ -89,15 +89,15 @@ func withheld(events []event) []event {
 
 func (g *generator) logs() {
 	all := []attest.Alg{attest.SHA1, attest.SHA256, attest.SHA384, attest.SHA512}
-	one, first := all[1:2], []event{g.origin()}
+	one, first := all[1:2], []event{g.origin(attest.SHA256)}
 	base, run := g.base()
 	commit := sha256.Sum256(g.bytes(run.Encode()))
 	committed := log(one, first, g.launch("one"), []event{{attest.EventCommit, "one", commit[:], false}})
 	g.log("run", "the log of statement-run and its commit", committed)
 	g.log("before-commit", "the prefix that statement-run names", base)
 	g.log("ended", "a launch that ended", log(one, first, g.whole("one")))
-	g.log("four-banks", "every bank, SHA-1 among them", log(all, first, g.whole("one")))
-	g.log("sha384", "one bank other than SHA-256", log(all[2:3], first, g.whole("one")))
+	g.log("four-banks", "every bank, SHA-1 among them", log(all, []event{g.origin(all...)}, g.whole("one")))
+	g.log("sha384", "one bank other than SHA-256", log(all[2:3], []event{g.origin(attest.SHA384)}, g.whole("one")))
 	g.log("earlier-withheld", "an earlier launch whose data is withheld", log(one, first, withheld(g.whole("one")), g.launch("two"), closing("two")[:1]))
 	g.log("all-withheld", "nothing is disclosed", log(one, withheld(first), withheld(g.whole("one"))))
 	g.log("cut-after-begin", "an earlier launcher died after its launch-begin", log(one, first, g.launch("one")[:1], g.whole("two")))
@@ -175,8 +175,8 @@ func (g *generator) refusedLogs(l *attest.Log) {
 
 // structures writes logs that parse and break the grammar.
 func (g *generator) structures() {
-	first, w, two := []event{g.origin()}, g.whole("one"), g.whole("two")
-	tagged, zeros := g.origin(), slices.Clone(w)
+	first, w, two := []event{g.origin(attest.SHA256)}, g.whole("one"), g.whole("two")
+	tagged, zeros := g.origin(attest.SHA256), slices.Clone(w)
 	tagged.tag = "one"
 	for i := range zeros {
 		zeros[i].tag = ""

@@ -121,10 +121,13 @@ type event struct {
 	withhold bool
 }
 
-func (g *generator) origin() event {
+// origin returns the origin of a log in these banks, all of them found zero.
+func (g *generator) origin(banks ...attest.Alg) event {
 	o := &cer.Origin{
 		V: 1, ResetCount: "3", RestartCount: "0", Firmware: "2024012500120000", Identity: cer.SHA256Digest(named("identity")),
-		Start: []cer.OriginValue{{Bank: "sha256", Value: hexOf(make([]byte, 32))}},
+	}
+	for _, a := range banks {
+		o.Start = append(o.Start, cer.OriginValue{Bank: a.String(), Value: hexOf(make([]byte, a.Size()))})
 	}
 	return event{attest.EventOrigin, "", g.bytes(o.Encode()), false}
 }
@@ -178,7 +181,7 @@ func log(banks []attest.Alg, groups ...[]event) *attest.Log {
 
 // base is a run: its log before the commit, and the statement over it.
 func (g *generator) base() (*attest.Log, *attest.Statement) {
-	l := log([]attest.Alg{attest.SHA256}, []event{g.origin()}, g.launch("one"))
+	l := log([]attest.Alg{attest.SHA256}, []event{g.origin(attest.SHA256)}, g.launch("one"))
 	key := sha256.Sum256(l.Events[2].Data)
 	n := uint64(len(l.Events))
 	return l, &attest.Statement{
