@@ -33,8 +33,8 @@ func newScene(t *testing.T) *scene {
 	s := &scene{machine: newMachine(t)}
 	s.manager = s.manage(t)
 	s.intruder = &intruder{t: t, tpm: s.manager, m: s.machine}
-	s.policy = s.machine.policy(t, s.machine.run(t, "golden", []string{"--nonce", goldenNonce}, job(t), "copy"))
-	s.model = s.machine.run(t, "model", copyFlags(), job(t), "copy")
+	s.policy = s.machine.policy(t, s.run(t, "golden", []string{"--nonce", goldenNonce}, job(t), "copy"))
+	s.model = s.run(t, "model", copyFlags(), job(t), "copy")
 	trusted(t, s.verify(t, s.model, s.policy))
 	return s
 }
@@ -93,7 +93,7 @@ func TestForgedRecordUnderGenuineLog(t *testing.T) {
 	if d := r.wait(t); d.code != 0 {
 		t.Fatalf("the genuine run: %s", d.err)
 	}
-	trusted(t, s.verify(t, s.machine.read(t, "page.cer.json"), s.policy))
+	trusted(t, s.verify(t, s.read(t, "page.cer.json"), s.policy))
 }
 
 // The intruder extends its own commit while the job runs: everything about its
@@ -119,7 +119,7 @@ func TestForgedRecordWithItsCommit(t *testing.T) {
 	if _, err := os.Stat(s.path("page.cer.json")); err == nil {
 		t.Error("a record was released")
 	}
-	next := s.machine.run(t, "next", copyFlags(), job(t), "copy")
+	next := s.run(t, "next", copyFlags(), job(t), "copy")
 	refused(t, "after the intrusion", s.verify(t, next, s.policy), "log.origin")
 }
 
@@ -178,7 +178,7 @@ func TestForeignQuotes(t *testing.T) {
 	if d := r.wait(t); d.code != 0 {
 		t.Fatalf("the genuine run: %s", d.err)
 	}
-	page := s.machine.read(t, "page.cer.json")
+	page := s.read(t, "page.cer.json")
 	for _, q := range quotes {
 		c := open(t, page)
 		c.Evidence = []attest.Evidence{q.ev}
@@ -273,7 +273,7 @@ func edit(t *testing.T, file []byte, f func(*cer.Capsule)) []byte {
 func TestExchangedParts(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	page := s.machine.run(t, "page", copyFlags(), job(t), "copy")
+	page := s.run(t, "page", copyFlags(), job(t), "copy")
 	model := open(t, s.model)
 	for name, x := range map[string]struct {
 		edit func(*cer.Capsule)
@@ -333,7 +333,7 @@ func TestExchangedParts(t *testing.T) {
 func TestEditedLog(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	page := s.machine.run(t, "page", copyFlags(), job(t), "copy")
+	page := s.run(t, "page", copyFlags(), job(t), "copy")
 	log := func() *attest.Log {
 		l, err := attest.ParseLog(open(t, page).Log)
 		if err != nil {
@@ -425,10 +425,10 @@ func TestForeignExtends(t *testing.T) {
 		}
 	}
 	s.extendBytes([]byte("between"))
-	between := s.machine.run(t, "between", copyFlags(), job(t), "copy")
+	between := s.run(t, "between", copyFlags(), job(t), "copy")
 	refused(t, "extended between launches", s.verify(t, between, s.policy), "log.origin")
 	waived("between", between)
-	after := s.machine.run(t, "after", copyFlags(), job(t), "copy")
+	after := s.run(t, "after", copyFlags(), job(t), "copy")
 	refused(t, "later", s.verify(t, after, s.policy), "log.origin")
 	lost, err := filepath.Glob(filepath.Join(s.state, "*", "log.lost-*"))
 	if err != nil || len(lost) != 1 {
@@ -445,7 +445,7 @@ func TestForeignExtends(t *testing.T) {
 			t.Errorf("%s: a record was released", name)
 		}
 	}
-	final := s.machine.run(t, "final", copyFlags(), job(t), "copy")
+	final := s.run(t, "final", copyFlags(), job(t), "copy")
 	refused(t, "after them", s.verify(t, final, s.policy), "log.origin")
 	waived("final", final)
 }

@@ -33,9 +33,9 @@ func runtimeOf(t *testing.T, file []byte) *cer.Runtime {
 }
 
 // of makes a policy for a job from a golden run of the same command.
-func (m *machine) of(t *testing.T, flags []string, command ...string) *verifier.Policy {
+func (m *machine) of(t *testing.T, command ...string) *verifier.Policy {
 	t.Helper()
-	return m.policy(t, m.run(t, "golden", append([]string{"--nonce", goldenNonce}, flags...), command...))
+	return m.policy(t, m.run(t, "golden", []string{"--nonce", goldenNonce}, command...))
 }
 
 // files makes a policy for a command from its files.

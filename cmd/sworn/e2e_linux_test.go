@@ -368,7 +368,7 @@ func checkRefused(t *testing.T, d done, words ...string) {
 	}
 	var line string
 	hint := false
-	for _, l := range strings.Split(d.err, "\n") {
+	for l := range strings.SplitSeq(d.err, "\n") {
 		if strings.HasPrefix(l, "error: ") {
 			line = l
 		}
