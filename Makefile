@@ -1,5 +1,5 @@
 # Everything is done by the scripts in tools/; the targets only name it.
-.PHONY: help build test lint fuzz bench demo clean
+.PHONY: help build test lint fix fuzz bench demo clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -14,11 +14,16 @@ test: ## set up what is missing, then all tests and checks
 lint: ## the checks that run no code of ours
 	@bash tools/check.sh format arch vet staticcheck lint tidy paths
 
+fix: ## let the linters mend what they can
+	@bash tools/steps.sh fix
+
 fuzz: ## every fuzz target for a while (SWORN_FUZZ_SECONDS, SWORN_FUZZ_BUDGET)
 	@bash tools/check.sh fuzz
 
-bench: ## every benchmark
-	@go test -run '^$$' -bench . -benchmem ./...
+bench: ## what attestation costs here, against peers in the same run (docs/MEASURED.md)
+	@bash tools/setup.sh bench
+	@bash tools/build.sh bin
+	@go run ./bench
 
 demo: ## an attested OCR job on a software TPM, from measuring to refusing
 	@bash tools/setup.sh demo

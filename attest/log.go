@@ -136,12 +136,23 @@ func (l *Log) Encode() ([]byte, error) {
 	}
 	var b []byte
 	for i := range l.Events {
-		b = l.AppendRecord(b, &l.Events[i])
-	}
-	if len(b) > MaxLog {
-		return nil, fmt.Errorf("log of %d bytes, limit %d: %w", len(b), MaxLog, ErrForm)
+		if !l.Events[i].consistent() {
+			return nil, fmt.Errorf("event %d: data hash is not that of salt and data: %w", i, ErrForm)
+		}
+		if b = l.AppendRecord(b, &l.Events[i]); len(b) > MaxLog {
+			return nil, fmt.Errorf("log of more than %d bytes: %w", MaxLog, ErrForm)
+		}
 	}
 	return b, nil
+}
+
+// consistent reports whether the event is one that [ParseLog] could return:
+// its data hash is that of the salt and data it discloses, or it holds neither.
+func (e *Event) consistent() bool {
+	if !e.Disclosed {
+		return e.Salt == [32]byte{} && len(e.Data) == 0
+	}
+	return e.DataHash == sha256.Sum256(append(bytes.Clone(e.Salt[:]), e.Data...))
 }
 
 // check enforces what the encoding cannot express otherwise.
@@ -187,7 +198,7 @@ func (l *Log) AppendRecord(b []byte, e *Event) []byte {
 }
 
 func appendTLV(b []byte, t byte, v []byte) []byte {
-	b = binary.BigEndian.AppendUint32(append(b, t), uint32(len(v))) //nolint:gosec // G115: values are bounded by MaxEventData.
+	b = binary.BigEndian.AppendUint32(append(b, t), uint32(len(v)))
 	return append(b, v...)
 }
 
@@ -245,6 +256,9 @@ func (l *Log) parseRecord(r *reader) error {
 	switch c.u8() {
 	case 1:
 		salt := c.hash()
+		if len(c.b) > MaxEventData {
+			return fmt.Errorf("data of %d bytes, limit %d: %w", len(c.b), MaxEventData, ErrForm)
+		}
 		e = NewEvent(e.Index, e.Type, e.Launch, salt, c.b)
 	case 0:
 		e.DataHash = c.hash()
@@ -252,7 +266,7 @@ func (l *Log) parseRecord(r *reader) error {
 	default:
 		c.short = true
 	}
-	if c.short || len(e.Data) > MaxEventData {
+	if c.short {
 		return fmt.Errorf("content: %w", ErrForm)
 	}
 	used := start[:len(start)-len(r.b)]

@@ -134,7 +134,7 @@ func (s *Statement) Encode() ([]byte, error) {
 	b = append(b, s.TreeRoot[:]...)
 	b = append(b, byte(len(s.Nonce)))
 	b = append(b, s.Nonce...)
-	b = binary.BigEndian.AppendUint16(b, uint16(len(s.Body))) //nolint:gosec // G115: check bounds it.
+	b = binary.BigEndian.AppendUint16(b, uint16(len(s.Body)))
 	b = append(b, s.Body...)
 	b = append(b, byte(len(s.Manifest)))
 	for i := range s.Manifest {
@@ -155,7 +155,7 @@ func (t *Slot) append(b []byte) []byte {
 	if t.Register == nil {
 		return append(b, 0)
 	}
-	b = append(b, byte(6+len(t.Register.Value))) //nolint:gosec // G115: check bounds it to 6+64.
+	b = append(b, byte(6+len(t.Register.Value)))
 	b = binary.BigEndian.AppendUint16(b, uint16(t.Register.Bank))
 	b = binary.BigEndian.AppendUint32(b, t.Register.Index)
 	return append(b, t.Register.Value...)
@@ -308,7 +308,7 @@ func EvidenceDigest(statement, signature []byte, items [][]byte) [32]byte {
 	st, sig := sha256.Sum256(statement), sha256.Sum256(signature)
 	p := append([]byte(labelEvidence), st[:]...)
 	p = append(p, sig[:]...)
-	p = binary.BigEndian.AppendUint16(p, uint16(len(items))) //nolint:gosec // G115: at most MaxSlots items.
+	p = binary.BigEndian.AppendUint16(p, uint16(len(items)))
 	for _, it := range items {
 		h := sha256.Sum256(it)
 		p = append(p, h[:]...)

@@ -15,52 +15,52 @@ import (
 
 const day = "2026-02-12T00:00:00.000Z"
 
-func text(t testing.TB, s string) cer.Value {
-	t.Helper()
+func text(tb testing.TB, s string) cer.Value {
+	tb.Helper()
 	v, err := cer.TextValue(s)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return v
 }
 
-func object(t testing.TB, s string) cer.Value {
-	t.Helper()
+func object(tb testing.TB, s string) cer.Value {
+	tb.Helper()
 	v, err := cer.ObjectValue([]byte(s))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return v
 }
 
 // basic is vector p01.
-func basic(t testing.TB) cer.Snapshot {
-	t.Helper()
+func basic(tb testing.TB) cer.Snapshot {
+	tb.Helper()
 	return cer.Snapshot{
 		ProtocolVersion: cer.Protocol120, ExecutionID: "vec-p01-basic-ascii", Timestamp: day,
 		Provider: "openai", Model: "gpt-4o", Prompt: "You are a helpful assistant.",
-		Input: text(t, "What is 2+2?"), Output: text(t, "The answer is 4."),
+		Input: text(tb, "What is 2+2?"), Output: text(tb, "The answer is 4."),
 		Parameters: cer.Parameters{Temperature: 0.7, MaxTokens: 1024}, SDKVersion: new("0.1.0"),
 	}
 }
 
 // rich uses every member.
-func rich(t testing.TB) cer.Snapshot {
-	t.Helper()
-	s := basic(t)
-	s.Input = object(t, `{"mediaType":"image/png","sha256":"ab","size":"123"}`)
-	s.Output = text(t, "naïve \u2028 <b> 😀 \x00\x1f\"\\")
+func rich(tb testing.TB) cer.Snapshot {
+	tb.Helper()
+	s := basic(tb)
+	s.Input = object(tb, `{"mediaType":"image/png","sha256":"ab","size":"123"}`)
+	s.Output = text(tb, "naïve \u2028 <b> 😀 \x00\x1f\"\\")
 	s.ModelVersion, s.AppID = new("2024-08-06"), new("")
 	s.Parameters.TopP, s.Parameters.Seed = new(1e-7), new(42.0)
 	s.Runtime = jsontext.Value(`{"launch":"00ff","series":[1,2.5,null],"v":1}`)
 	return s
 }
 
-func seal(t testing.TB, s cer.Snapshot) []byte {
-	t.Helper()
+func seal(tb testing.TB, s cer.Snapshot) []byte {
+	tb.Helper()
 	b, err := cer.Seal(s, day)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b
 }

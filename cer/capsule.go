@@ -126,9 +126,15 @@ func EncodeEvidence(ev *attest.Evidence) ([]byte, error) {
 	return b, nil
 }
 
+// signatureSize is the size of a statement's signature in bytes (Ed25519, RFC
+// 8032, 5.1.6).
+const signatureSize = 64
+
 // ParseCapsule parses a capsule file exactly: its bytes are their own RFC 8785
-// form and one LF, its member set is closed at every level, every bound holds.
-// It judges nothing else. The error wraps ErrStrict or ErrSchema.
+// form and one LF, its member set is closed at every level outside of cer,
+// every bound holds. It judges nothing else: cer is any JSON object, for
+// [ParseBundle]. Capsule and error exclude each other; the error wraps
+// ErrStrict or ErrSchema.
 func ParseCapsule(file []byte) (*Capsule, error) {
 	if len(file) > limits.CapsuleFile {
 		return nil, fmt.Errorf("capsule of %d bytes, limit %d: %w", len(file), limits.CapsuleFile, ErrStrict)
@@ -145,20 +151,23 @@ func ParseCapsule(file []byte) (*Capsule, error) {
 		len(w.Collateral) > limits.CollateralItems || len(w.Tokens) != 0 {
 		return nil, fmt.Errorf("capsule has more items than this version carries: %w", ErrSchema)
 	}
+	if w.CER.Kind() != jsontext.KindBeginObject {
+		return nil, fmt.Errorf("capsule member cer is not an object: %w", ErrSchema)
+	}
 	c := &Capsule{CER: w.CER}
 	d := decoder{}
-	c.Statement, c.Signature = d.b64(w.Statement), d.b64(w.Signature)
-	c.Log = d.b64(w.Log)
+	c.Statement, c.Signature = d.b64(w.Statement, limits.Statement), d.b64(w.Signature, signatureSize)
+	c.Log = d.b64(w.Log, limits.Log)
 	c.Inclusion.Index, c.Inclusion.Size = d.uint(w.Inclusion.Index), d.uint(w.Inclusion.Size)
 	for _, p := range w.Inclusion.Path {
-		h := d.b64(p)
+		h := d.b64(p, 32)
 		if len(h) != 32 {
 			return nil, fmt.Errorf("inclusion path: %w", ErrSchema)
 		}
 		c.Inclusion.Path = append(c.Inclusion.Path, [32]byte(h))
 	}
 	for _, x := range w.Collateral {
-		c.Collateral = append(c.Collateral, attest.Collateral{Kind: x.Kind, Data: d.b64(x.Data)})
+		c.Collateral = append(c.Collateral, attest.Collateral{Kind: x.Kind, Data: d.b64(x.Data, limits.CollateralItem)})
 	}
 	for i, raw := range w.Evidence {
 		ev, err := parseEvidence(raw, &d)
@@ -184,11 +193,7 @@ func parseEvidence(raw []byte, d *decoder) (*attest.Evidence, error) {
 	}
 	ev := &attest.Evidence{Slot: uint8(w.Slot), Format: attest.Format(w.Format)}
 	for _, p := range w.Parts {
-		data := d.b64(p.Data)
-		if len(data) > limits.EvidencePart {
-			return nil, fmt.Errorf("part %q of %d bytes: %w", p.Name, len(data), ErrSchema)
-		}
-		ev.Parts = append(ev.Parts, attest.Part{Name: p.Name, Data: data})
+		ev.Parts = append(ev.Parts, attest.Part{Name: p.Name, Data: d.b64(p.Data, limits.EvidencePart)})
 	}
 	return ev, nil
 }
@@ -196,8 +201,14 @@ func parseEvidence(raw []byte, d *decoder) (*attest.Evidence, error) {
 // decoder decodes strings and keeps the first error.
 type decoder struct{ err error }
 
-// b64 decodes unpadded base64url in its one spelling.
-func (d *decoder) b64(s string) []byte {
+// b64 decodes unpadded base64url in its one spelling, of at most limit bytes.
+func (d *decoder) b64(s string, limit int) []byte {
+	if n := base64.RawURLEncoding.DecodedLen(len(s)); n > limit {
+		if d.err == nil {
+			d.err = fmt.Errorf("base64url of %d bytes, limit %d: %w", n, limit, ErrSchema)
+		}
+		return nil
+	}
 	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
 	if err != nil || b64(b) != s {
 		if d.err == nil {

@@ -158,8 +158,9 @@ func (c *Component) checkDigests() error {
 		if err := CheckDigest(d); err != nil {
 			return fmt.Errorf("component %s: %w", c.Key(), err)
 		}
-		if slices.Contains(c.Digest[:i], d) {
-			return fmt.Errorf("component %s: digest twice: %w", c.Key(), ErrSchema)
+		scheme, _, _ := strings.Cut(d, ":")
+		if slices.ContainsFunc(c.Digest[:i], func(o string) bool { return strings.HasPrefix(o, scheme+":") }) {
+			return fmt.Errorf("component %s: two digests of scheme %s: %w", c.Key(), scheme, ErrSchema)
 		}
 	}
 	if _, err := ParseUint(c.Size); err != nil {
@@ -176,7 +177,7 @@ func CheckDigest(d string) error {
 	if !ok || scheme != SchemeSHA256 {
 		return fmt.Errorf("digest %q: unknown scheme, want sha256: %w", d, ErrSchema)
 	}
-	if _, err := parseHex32(hexa); err != nil {
+	if err := checkHex32(hexa); err != nil {
 		return fmt.Errorf("digest %q: %w", d, err)
 	}
 	return nil
@@ -307,7 +308,8 @@ func (e *Environment) check() error {
 type Origin struct {
 	// V is 1.
 	V int `json:"v"`
-	// Start holds the register's value in every bank, in the banks' order.
+	// Start holds the register's value in every bank, in strictly ascending
+	// order of the banks' numbers.
 	Start []OriginValue `json:"start"`
 	// ResetCount and RestartCount are the TPM's counters in decimal.
 	ResetCount string `json:"resetCount"`
@@ -373,10 +375,16 @@ func (o *Origin) check() error {
 	if f, err := hex.DecodeString(o.Firmware); err != nil || len(f) != 8 || hex.EncodeToString(f) != o.Firmware {
 		return fmt.Errorf("firmware: %w", ErrSchema)
 	}
+	last := attest.Alg(0)
 	for i := range o.Start {
-		if _, _, err := o.StartValue(i); err != nil {
+		alg, _, err := o.StartValue(i)
+		if err != nil {
 			return err
 		}
+		if alg <= last {
+			return fmt.Errorf("start values are not in ascending order of their banks: %w", ErrSchema)
+		}
+		last = alg
 	}
 	return nil
 }
@@ -420,7 +428,7 @@ func (b *Begin) check() error {
 	if b.V != 1 {
 		return fmt.Errorf("version %d: %w", b.V, ErrSchema)
 	}
-	if _, err := parseHex32(b.Series); err != nil {
+	if err := checkHex32(b.Series); err != nil {
 		return err
 	}
 	_, err := ParseUint(b.Clock)
@@ -437,12 +445,11 @@ func ParseUint(s string) (uint64, error) {
 	return n, nil
 }
 
-// parseHex32 parses 64 lower-case hexadecimal digits.
-func parseHex32(s string) (h [32]byte, err error) {
+// checkHex32 wants 64 lower-case hexadecimal digits.
+func checkHex32(s string) error {
 	b, err := hex.DecodeString(s)
 	if err != nil || len(b) != 32 || hex.EncodeToString(b) != s {
-		return h, fmt.Errorf("%q is not 64 lower-case hexadecimal digits: %w", s, ErrSchema)
+		return fmt.Errorf("%q is not 64 lower-case hexadecimal digits: %w", s, ErrSchema)
 	}
-	copy(h[:], b)
-	return h, nil
+	return nil
 }

@@ -29,14 +29,14 @@ func NewStream(sum [32]byte, size uint64, complete bool) Stream {
 }
 
 // ContentHash returns the canonical JSON of a descriptor for a stream whose
-// bytes the record does not carry.
+// bytes the record does not carry. The error wraps ErrSchema.
 func ContentHash(s Stream) (jsontext.Value, error) {
 	return MarshalCanonical(&descriptor{MediaType: mediaType, SHA256: s.SHA256, Size: s.Size})
 }
 
 // ContentFull returns the canonical JSON of content carried whole: a string
-// where it is text (UTF-8 without U+FEFF at its start), else a descriptor with
-// base64.
+// where it is UTF-8, else a descriptor with base64. The error wraps ErrSchema or
+// ErrStrict.
 func ContentFull(content []byte) (jsontext.Value, error) {
 	if utf8.Valid(content) {
 		return MarshalCanonical(string(content))

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -374,10 +375,10 @@ func (v *verification) certificate(top object, claimed string) {
 	if top.get("policyEvaluation") != nil {
 		try = append(try, ProjectionPolicy)
 	}
-	for i := len(try) - 1; i >= 0; i-- {
-		if digest := projectionHash(top, try[i], signals); FormatHash(digest) == claimed {
-			v.result.Projection, v.result.CertificateHash = try[i], digest
-			v.result.Uncovered = uncovered(top, try[i])
+	for _, t := range slices.Backward(try) {
+		if digest := projectionHash(top, t, signals); FormatHash(digest) == claimed {
+			v.result.Projection, v.result.CertificateHash = t, digest
+			v.result.Uncovered = uncovered(top, t)
 			return
 		}
 	}

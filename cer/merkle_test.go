@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -111,7 +112,7 @@ func refuseVariants(t *testing.T, e [][32]byte, i uint64, path [][32]byte, root 
 		bad[k][7] ^= 1
 		want("other node", cer.VerifyInclusion(e[i], i, n, bad, root), cer.ErrHash)
 	}
-	want("longer", cer.VerifyInclusion(e[i], i, n, append(path[:len(path):len(path)], root), root), cer.ErrSchema)
+	want("longer", cer.VerifyInclusion(e[i], i, n, append(slices.Clip(path), root), root), cer.ErrSchema)
 	if len(path) > 0 {
 		want("shorter", cer.VerifyInclusion(e[i], i, n, path[1:], root), cer.ErrSchema)
 	}

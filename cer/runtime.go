@@ -30,6 +30,9 @@ const (
 	Provider = "self-hosted"
 	// PromptNone is the prompt of a job that has none.
 	PromptNone = "sworn:none"
+	// SDKVersion is the snapshot's sdkVersion: what wrote the record. Which
+	// launcher it was is a measured component, not a claim.
+	SDKVersion = "sworn-runtime/1"
 )
 
 // Stream is what is known of the bytes of one stream.
@@ -126,7 +129,7 @@ func (r *Runtime) check() error {
 	if r.V != RuntimeVersion {
 		return fmt.Errorf("runtime version %d, want %d: %w", r.V, RuntimeVersion, ErrSchema)
 	}
-	if _, err := parseHex32(r.Series); err != nil {
+	if err := checkHex32(r.Series); err != nil {
 		return fmt.Errorf("runtime series: %w", err)
 	}
 	for _, d := range []string{r.Launch, r.Key} {
@@ -151,7 +154,7 @@ func (r *Runtime) check() error {
 // checkParts checks streams, exit and the lists.
 func (r *Runtime) checkParts() error {
 	for name, s := range map[string]*Stream{"input": &r.Input, "output": &r.Output, "stderr": &r.Stderr} {
-		if _, err := parseHex32(s.SHA256); err != nil {
+		if err := checkHex32(s.SHA256); err != nil {
 			return fmt.Errorf("runtime %s: %w", name, err)
 		}
 		if _, err := ParseUint(s.Size); err != nil {

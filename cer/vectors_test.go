@@ -153,8 +153,8 @@ type expectation struct {
 }
 
 // bundles lists the vectors by the names of vectorCodes.
-func bundles(t testing.TB) map[string][]byte {
-	t.Helper()
+func bundles(tb testing.TB) map[string][]byte {
+	tb.Helper()
 	out := map[string][]byte{}
 	err := fs.WalkDir(testdata.Vectors, vectorRoot, func(p string, d fs.DirEntry, err error) error {
 		name := strings.TrimPrefix(p, vectorRoot+"/")
@@ -167,10 +167,10 @@ func bundles(t testing.TB) map[string][]byte {
 		return err
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if len(out) == 0 {
-		t.Fatal("no vectors")
+		tb.Fatal("no vectors")
 	}
 	return out
 }

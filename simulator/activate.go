@@ -94,7 +94,7 @@ func akName(public *tpm2.TPMTPublic) (*tpm2.TPM2BName, error) {
 
 // ekPolicy satisfies the policy of the TCG's EK templates: knowledge of the
 // endorsement hierarchy's authorization, which is empty (EK Credential
-// Profile, B.3.2).
+// Profile, annex B).
 func ekPolicy(t transport.TPM, handle tpm2.TPMISHPolicy, nonce tpm2.TPM2BNonce) error {
 	_, err := tpm2.PolicySecret{
 		AuthHandle:    tpm2.AuthHandle{Handle: tpm2.TPMRHEndorsement, Auth: noAuth()},

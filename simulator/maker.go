@@ -49,7 +49,12 @@ func OpenMaker(dir string) (*Maker, error) {
 	}
 	m, err := loadMaker(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		m, err = newMaker(dir, time.Now())
+		if m, err = newMaker(dir, time.Now()); err != nil {
+			// Another process may have been first.
+			if first, e := loadMaker(dir); e == nil {
+				m, err = first, nil
+			}
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("opening the maker in %q: %w", dir, err)
@@ -62,9 +67,14 @@ func OpenMaker(dir string) (*Maker, error) {
 	return m, nil
 }
 
-// Root returns the maker's self-signed certificate. The caller must not change
-// it.
-func (m *Maker) Root() *x509.Certificate { return m.root.certificate }
+// Root returns the maker's self-signed certificate, nil for the zero maker. The
+// caller must not change it.
+func (m *Maker) Root() *x509.Certificate {
+	if m.root == nil {
+		return nil
+	}
+	return m.root.certificate
+}
 
 // RootsDir returns the folder of roots that holds the maker's own by role:
 // dir/roots.
@@ -138,7 +148,7 @@ func loadMaker(dir string) (*Maker, error) {
 		loaded, err := loadAuthority(filepath.Join(dir, makerDir, stem))
 		if err != nil {
 			// Not %w: a file that is missing is not a maker that is missing.
-			return nil, fmt.Errorf("%w: %v", ErrDir, err) //nolint:errorlint // see above
+			return nil, fmt.Errorf("%w: %v", ErrDir, err)
 		}
 		*a = loaded
 	}
@@ -192,15 +202,20 @@ func (m *Maker) publish(role string) error {
 	case !errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("%w: %w", ErrDir, err)
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // G301: roots are for everybody to read.
 		return fmt.Errorf("%w: %w", ErrDir, err)
 	}
 	// Written aside first: whoever reads the folder sees the file or none.
-	part := filepath.Join(m.dir, makerDir, role+".new")
-	if err := writePEM(part, "CERTIFICATE", m.root.certificate.Raw, 0o644); err != nil {
+	part, err := os.MkdirTemp(filepath.Join(m.dir, makerDir), role+".new-*")
+	if err != nil {
 		return fmt.Errorf("%w: %w", ErrDir, err)
 	}
-	if err := os.Rename(part, name); err != nil {
+	defer os.RemoveAll(part)
+	file := filepath.Join(part, rootFile)
+	if err := writePEM(file, "CERTIFICATE", m.root.certificate.Raw, 0o644); err != nil {
+		return fmt.Errorf("%w: %w", ErrDir, err)
+	}
+	if err := os.Rename(file, name); err != nil {
 		return fmt.Errorf("%w: %w", ErrDir, err)
 	}
 	return nil

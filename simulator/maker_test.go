@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -160,5 +161,38 @@ func TestOpenMakerRefuses(t *testing.T) {
 	}
 	if m, err := OpenMaker(filepath.Join(other, "maker", "root.key")); !errors.Is(err, ErrDir) || m != nil {
 		t.Errorf("OpenMaker on a file: %v, %v", m, err)
+	}
+}
+
+// TestOpenMakerRace has many make the same maker: all get the one that was
+// first.
+func TestOpenMakerRace(t *testing.T) {
+	for range 10 {
+		dir := t.TempDir()
+		makers := make([]*Maker, 8)
+		errs := make([]error, len(makers))
+		var wg sync.WaitGroup
+		for i := range makers {
+			wg.Go(func() { makers[i], errs[i] = OpenMaker(dir) })
+		}
+		wg.Wait()
+		for i, m := range makers {
+			if errs[i] != nil {
+				t.Fatal(errs[i])
+			}
+			if !m.Root().Equal(makers[0].Root()) {
+				t.Fatal("two makers in one directory")
+			}
+		}
+		again := openMaker(t, dir)
+		if !again.Root().Equal(makers[0].Root()) {
+			t.Fatal("the maker did not persist")
+		}
+	}
+}
+
+func TestZeroMaker(t *testing.T) {
+	if c := (&Maker{}).Root(); c != nil {
+		t.Errorf("Root: %v", c.Subject)
 	}
 }

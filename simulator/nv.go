@@ -10,7 +10,7 @@ import (
 )
 
 // NV indices. That of the EK certificate is the TCG's (EK Credential Profile,
-// 2.2.1.4, template L-2: ECC P-256); those of the AK are where Google's
+// 2.2.1, template L-2: ECC P-256); those of the AK are where Google's
 // machines keep the certificate and the template of an ECC AK.
 const (
 	nvEKCertificate = 0x01c0000a
@@ -79,8 +79,8 @@ func readNV(t transport.TPM, index tpm2.TPMHandle) (*nvArea, error) {
 
 // writeNV puts data at an index, in place of what was there, and locks it.
 // Everybody can read it with the empty authorization; only the platform's
-// could remove it, and no one's write to it (attributes as TCG asks for an EK
-// certificate: EK Credential Profile, 2.2.1.3).
+// could remove it, and no one's write to it (the attributes of an EK
+// certificate's index: EK Credential Profile, 2.2.1).
 func writeNV(t transport.TPM, index tpm2.TPMHandle, old *nvArea, data []byte) error {
 	if len(data) == 0 || len(data) > maxNV {
 		return fmt.Errorf("writing NV index 0x%08x: %d bytes, limit %d: %w", uint32(index), len(data), maxNV, ErrTPM)

@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -11,12 +12,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/google/go-tpm/tpm2"
+
+	"github.com/sworn-run/sworn/tpm/tpmdev"
 )
 
 // Commands of swtpm's control channel: a number, big-endian, answered by a
@@ -26,9 +30,10 @@ const (
 	ctrlShutdown      = 3
 )
 
-// spawn starts swtpm and waits until it answers on its control socket.
-func (h *home) spawn(ctx context.Context, addr string, detach bool) error {
-	program, err := lookPath("swtpm")
+// spawn starts swtpm with the state in that folder and waits until it answers on
+// its control socket.
+func (h *home) spawn(ctx context.Context, state, addr string, detach bool) error {
+	program, err := lookSWTPM()
 	if err != nil {
 		return err
 	}
@@ -39,7 +44,7 @@ func (h *home) spawn(ctx context.Context, addr string, detach bool) error {
 	defer log.Close()
 	// Not bound to ctx: the TPM outlives the start.
 	cmd := exec.Command(program, "socket", "--tpm2",
-		"--tpmstate", "dir="+stateDir,
+		"--tpmstate", "dir="+state,
 		"--server", serverOption(addr),
 		"--ctrl", "type=unixio,path="+ctrlFile+",mode=0600",
 		"--flags", "not-need-init,startup-clear",
@@ -51,17 +56,42 @@ func (h *home) spawn(ctx context.Context, addr string, detach bool) error {
 	if !detach {
 		cmd.SysProcAttr.Pdeathsig = syscall.SIGTERM
 	}
-	if err := cmd.Start(); err != nil {
+	c, err := run(cmd)
+	if err != nil {
 		return fmt.Errorf("running swtpm: %w: %w", ErrTPM, err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	if err := h.await(ctx, ended); err != nil {
+	if err := h.await(ctx, c); err != nil {
 		_ = cmd.Process.Kill()
+		<-c.ended
 		out, _ := os.ReadFile(h.path(logFile))
 		return fmt.Errorf("waiting for swtpm: %w: %w: %s", ErrTPM, errors.Join(err, h.clean()), lastLines(out))
 	}
 	return nil
+}
+
+// run starts a program. The program's
+// parent is a thread of its own, which waits for it: a parent-death signal comes
+// when the thread ends that started the program (prctl(2), PR_SET_PDEATHSIG).
+func run(cmd *exec.Cmd) (*child, error) {
+	c := &child{ended: make(chan struct{})}
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			c.err = cmd.Wait()
+			close(c.ended)
+		}
+	}()
+	return c, <-started
+}
+
+// child is a program that was started.
+type child struct {
+	// ended is closed when the program has ended; err is its status then.
+	ended chan struct{}
+	err   error
 }
 
 // serverOption returns the option by which swtpm listens at an address.
@@ -76,7 +106,7 @@ func serverOption(addr string) string {
 }
 
 // await waits until swtpm answers, ends, or has had enough time.
-func (h *home) await(ctx context.Context, ended <-chan error) error {
+func (h *home) await(ctx context.Context, c *child) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for {
@@ -84,11 +114,8 @@ func (h *home) await(ctx context.Context, ended <-chan error) error {
 			return nil
 		}
 		select {
-		case err := <-ended:
-			if err == nil {
-				err = io.ErrUnexpectedEOF
-			}
-			return err
+		case <-c.ended:
+			return fmt.Errorf("it has ended: %w", cmp.Or(c.err, io.EOF))
 		default:
 		}
 		if err := pause(ctx); err != nil {
@@ -145,7 +172,8 @@ func (h *home) find() *os.Process {
 	return p
 }
 
-// isOurs reports whether the process runs swtpm in this directory.
+// isOurs reports whether the process runs swtpm in this directory, or may do,
+// where that is not for us to see.
 func (h *home) isOurs(pid int) bool {
 	proc := filepath.Join("/proc", strconv.Itoa(pid))
 	comm, err := os.ReadFile(filepath.Join(proc, "comm"))
@@ -154,7 +182,7 @@ func (h *home) isOurs(pid int) bool {
 	}
 	// A process that has ended and was not waited for has no directory.
 	cwd, err := os.Readlink(filepath.Join(proc, "cwd"))
-	return err == nil && cwd == h.abs
+	return cwd == h.abs || errors.Is(err, fs.ErrPermission)
 }
 
 // clean removes what a TPM that is not running has left.
@@ -179,10 +207,10 @@ func (h *home) stop(ctx context.Context) error {
 		func() error { return p.Signal(syscall.SIGKILL) },
 	}
 	for _, step := range steps {
-		if step() != nil && h.isOurs(p.Pid) {
+		if step() != nil && !hasEnded(p.Pid) {
 			continue
 		}
-		gone, err := h.awaitEnd(ctx, p.Pid)
+		gone, err := awaitEnd(ctx, p.Pid)
 		if err != nil {
 			return err
 		}
@@ -193,11 +221,12 @@ func (h *home) stop(ctx context.Context) error {
 	return fmt.Errorf("process %d does not end: %w", p.Pid, ErrTPM)
 }
 
-// awaitEnd waits until the process is gone, which it is a little later than its
-// pid file; false if it takes too long.
-func (h *home) awaitEnd(ctx context.Context, pid int) (bool, error) {
+// awaitEnd waits until the process has ended; false if it takes too long. It is
+// then done with its files, as it need not be when its sockets and its pid file
+// are gone.
+func awaitEnd(ctx context.Context, pid int) (bool, error) {
 	for end := time.Now().Add(patience / 2); time.Now().Before(end); {
-		if !h.isOurs(pid) {
+		if hasEnded(pid) {
 			return true, nil
 		}
 		if err := pause(ctx); err != nil {
@@ -207,6 +236,17 @@ func (h *home) awaitEnd(ctx context.Context, pid int) (bool, error) {
 	return false, nil
 }
 
+// hasEnded reports whether there is no such process any more, or only its
+// status for its parent (proc_pid_stat(5)), or another's that is no swtpm.
+func hasEnded(pid int) bool {
+	stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+	if err != nil {
+		return true
+	}
+	_, state, ok := strings.Cut(string(stat), " (swtpm) ")
+	return !ok || strings.HasPrefix(state, "Z") || strings.HasPrefix(state, "X")
+}
+
 // shutdown tells the TPM that power goes, as an operating system does
 // (TPM2_Shutdown; Part 3, 9.4), so that its counters are marked as safe. With
 // a client connected, or on TCP, whose port is not kept, it is not told: then
@@ -214,7 +254,7 @@ func (h *home) awaitEnd(ctx context.Context, pid int) (bool, error) {
 func (h *home) shutdown(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, patience/20)
 	defer cancel()
-	t, err := dial(ctx, "unix:"+h.path(socketFile))
+	t, err := tpmdev.Dial(ctx, "unix:"+h.path(socketFile))
 	if err != nil {
 		return
 	}

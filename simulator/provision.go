@@ -6,12 +6,15 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/x509"
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/google/go-tpm/tpm2"
 	"github.com/google/go-tpm/tpm2/transport"
+
+	"github.com/sworn-run/sworn/attest"
 )
 
 // Provision does to a simulated TPM what a maker does before it ships one, and
@@ -29,12 +32,13 @@ import (
 // simulator left is replaced; what anybody else left is not, nor does a real
 // TPM give access to its platform hierarchy.
 //
-// The error wraps [ErrActivation] if the AK could not be activated, else
-// [ErrTPM], or the context's if that ended first. t must not be used by others
+// The error wraps [attest.ErrArgument] for a zero maker or a nil t,
+// [ErrActivation] if the AK could not be activated, else [ErrTPM], and the
+// context's if that ended first. t must not be used by others
 // at the same time.
 func (m *Maker) Provision(ctx context.Context, t transport.TPM) error {
 	if m == nil || m.root == nil || t == nil {
-		return fmt.Errorf("provisioning without a maker or a TPM: %w", ErrTPM)
+		return fmt.Errorf("provisioning without a maker or a TPM: %w", attest.ErrArgument)
 	}
 	p := &provisioning{maker: m, tpm: &contextTPM{ctx: ctx, tpm: t}, now: time.Now()}
 	if err := p.run(); err != nil {
@@ -43,7 +47,8 @@ func (m *Maker) Provision(ctx context.Context, t transport.TPM) error {
 	return nil
 }
 
-// contextTPM sends no command once its context has ended.
+// contextTPM sends no command once its context has ended, except those that
+// give a handle back to the TPM.
 type contextTPM struct {
 	ctx context.Context //nolint:containedctx // lives as long as one call of Provision
 	tpm transport.TPM
@@ -51,7 +56,8 @@ type contextTPM struct {
 
 // Send implements [transport.TPM].
 func (c *contextTPM) Send(input []byte) ([]byte, error) {
-	if err := c.ctx.Err(); err != nil {
+	isFlush := len(input) >= 10 && tpm2.TPMCC(binary.BigEndian.Uint32(input[6:])) == tpm2.TPMCCFlushContext
+	if err := c.ctx.Err(); err != nil && !isFlush {
 		return nil, err
 	}
 	return c.tpm.Send(input)

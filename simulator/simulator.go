@@ -12,8 +12,8 @@
 // simulator is built in anywhere, and every certificate has the word SIMULATED
 // in its common name.
 //
-// [StartSWTPM] runs swtpm with a maker beside it (Linux, packages swtpm and
-// swtpm-tools); [OpenInProcess] is the reference implementation of the TPM
+// [StartSWTPM] runs swtpm with a maker beside it (Linux; the program swtpm must
+// be installed); [OpenInProcess] is the reference implementation of the TPM
 // inside this process (build tag simulator, cgo). Both are provisioned by the
 // same code, [Maker.Provision].
 //
@@ -31,11 +31,11 @@ import (
 	"fmt"
 )
 
-// The errors of this package; every error returned wraps one of them, or that
-// of the context if it ended first.
+// The errors of this package; every error returned wraps one of them,
+// [attest.ErrArgument], or that of the context if it ended first.
 var (
 	// ErrNotInstalled reports that a program that has to be there is not:
-	// swtpm or swtpm_setup.
+	// swtpm.
 	ErrNotInstalled = errors.New("not installed")
 	// ErrNotBuilt reports that this binary was built without the in-process
 	// TPM: it takes the build tag simulator, and cgo.

@@ -14,20 +14,24 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/go-tpm/tpm2/transport"
 	"golang.org/x/sys/unix"
+
+	"github.com/sworn-run/sworn/attest"
+	"github.com/sworn-run/sworn/tpm/tpmdev"
 )
 
 // The files of a software TPM below its directory, beside the maker's. swtpm
 // runs in that directory and is given these names as they are: the characters
 // and the length of the directory's own path do not matter to it.
 const (
-	stateDir   = "state"
-	socketFile = "tpm.sock"
-	ctrlFile   = socketFile + ".ctrl"
-	pidFile    = "swtpm.pid"
-	logFile    = "swtpm.log"
-	setupFile  = "swtpm_setup.conf"
-	lockFile   = "lock"
+	stateDir    = "state"
+	newStateDir = "state.new"
+	socketFile  = "tpm.sock"
+	ctrlFile    = socketFile + ".ctrl"
+	pidFile     = "swtpm.pid"
+	logFile     = "swtpm.log"
+	lockFile    = "swtpm.lock"
 )
 
 // maxSocketPath is the longest path of a unix socket, in bytes: sun_path has
@@ -76,7 +80,7 @@ func (s *SWTPM) Maker() *Maker { return s.maker }
 // Close stops the TPM, unless it was started to be left running. Its state
 // stays in its directory. More calls do nothing and return the same error.
 func (s *SWTPM) Close() error {
-	if s.detach {
+	if s.detach || s.close == nil {
 		return nil
 	}
 	return s.close()
@@ -89,9 +93,9 @@ func (s *SWTPM) Close() error {
 // [Maker.Provision]. What a crash left behind (sockets, the pid file) is
 // removed.
 //
-// The error wraps [ErrNotInstalled] if swtpm or swtpm_setup is missing,
-// [ErrDir] or [ErrSocketPath] for a directory or address that cannot be used,
-// [ErrRunning] if this TPM is running, [ErrTPM] if swtpm fails, or the
+// The error wraps [ErrNotInstalled] if swtpm is missing,
+// [ErrDir] or [ErrSocketPath] for a directory that cannot be used,
+// [attest.ErrArgument] for an address, [ErrRunning] if this TPM is running, [ErrTPM] if swtpm fails, or the
 // context's error if that ended first. On error nothing is left running.
 func StartSWTPM(ctx context.Context, o Options) (*SWTPM, error) {
 	s, err := startSWTPM(ctx, o)
@@ -125,10 +129,10 @@ func startSWTPM(ctx context.Context, o Options) (*SWTPM, error) {
 	if err := h.setUp(ctx); err != nil {
 		return nil, err
 	}
-	if err := h.spawn(ctx, addr, o.Detach); err != nil {
+	if err := h.spawn(ctx, stateDir, addr, o.Detach); err != nil {
 		return nil, err
 	}
-	if err := provision(ctx, maker, addr); err != nil {
+	if err := talk(ctx, addr, maker.Provision); err != nil {
 		return nil, errors.Join(err, h.stop(context.WithoutCancel(ctx)))
 	}
 	stop := sync.OnceValue(func() error { return StopSWTPM(context.Background(), o.Dir) })
@@ -144,6 +148,9 @@ func StopSWTPM(ctx context.Context, dir string) error {
 	if _, err := os.Stat(dir); err != nil {
 		return fmt.Errorf("stopping a software TPM: %w: %w", ErrDir, err)
 	}
+	if _, err := os.Stat(filepath.Join(dir, lockFile)); errors.Is(err, fs.ErrNotExist) {
+		return nil // none was ever started here
+	}
 	h, err := openHome(ctx, dir)
 	if err != nil {
 		return fmt.Errorf("stopping the software TPM in %q: %w", dir, err)
@@ -155,15 +162,22 @@ func StopSWTPM(ctx context.Context, dir string) error {
 	return nil
 }
 
-// provision connects to the TPM and has the maker do its work.
-func provision(ctx context.Context, maker *Maker, addr string) error {
+// talk connects to the TPM for what is to be done with it.
+func talk(ctx context.Context, addr string, do func(context.Context, transport.TPM) error) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	t, err := dial(ctx, addr)
+	t, err := tpmdev.Dial(ctx, addr)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", ErrTPM, err)
 	}
-	return errors.Join(maker.Provision(ctx, t), t.Close())
+	defer t.Close()
+	// A command that takes too long ends with its connection.
+	defer context.AfterFunc(ctx, func() { _ = t.Close() })()
+	err = do(ctx, t)
+	if e := ctx.Err(); err != nil && e != nil {
+		return fmt.Errorf("%w: %w", e, err)
+	}
+	return err
 }
 
 // home is the directory of a software TPM, locked against others who would
@@ -235,11 +249,16 @@ func (h *home) listenAddr(addr string) (string, error) {
 	}
 	hostPort, ok := strings.CutPrefix(addr, "tcp:")
 	host, port, err := net.SplitHostPort(hostPort)
-	if ip := net.ParseIP(host); !ok || err != nil || ip == nil || !ip.IsLoopback() {
-		return "", fmt.Errorf("%q is not tcp:HOST:PORT with a loopback address: %w", addr, ErrDir)
+	ip := net.ParseIP(host)
+	if !ok || err != nil || ip == nil || !ip.IsLoopback() {
+		return "", fmt.Errorf("%q is not tcp:HOST:PORT with a loopback address: %w", addr, attest.ErrArgument)
 	}
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n != 0 {
-		return addr, err
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return "", fmt.Errorf("%q has no port: %w: %w", addr, attest.ErrArgument, err)
+	}
+	if n != 0 {
+		return "tcp:" + net.JoinHostPort(ip.String(), strconv.FormatUint(n, 10)), nil
 	}
 	// swtpm cannot choose one itself, nor be handed a listening socket.
 	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
@@ -256,8 +275,8 @@ func splitAddr(addr string) (network, address string) {
 	return network, address
 }
 
-// setUp makes the TPM's state if there is none. It gets its name when it is
-// complete.
+// setUp makes the TPM's state if there is none: swtpm does by itself, but with
+// other PCR banks. The state gets its name when it is complete.
 func (h *home) setUp(ctx context.Context) error {
 	if _, err := os.Stat(h.path(stateDir)); !errors.Is(err, fs.ErrNotExist) {
 		if err != nil {
@@ -265,31 +284,20 @@ func (h *home) setUp(ctx context.Context) error {
 		}
 		return nil
 	}
-	part, err := os.MkdirTemp(h.dir, stateDir+".new-*")
-	if err != nil {
+	part := h.path(newStateDir)
+	if err := os.RemoveAll(part); err != nil {
 		return fmt.Errorf("%w: %w", ErrDir, err)
 	}
-	defer os.RemoveAll(part)
-	// With a configuration of its own, the machine's and the user's are not
-	// read, and no CA of theirs is used.
-	if err := os.WriteFile(h.path(setupFile), []byte("active_pcr_banks = sha256,sha384\n"), 0o600); err != nil {
+	if err := os.Mkdir(part, 0o700); err != nil {
 		return fmt.Errorf("%w: %w", ErrDir, err)
 	}
-	program, err := lookPath("swtpm_setup")
-	if err != nil {
+	addr := "unix:" + h.path(socketFile)
+	if err := h.spawn(ctx, newStateDir, addr, false); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 6*patience)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, program, "--tpm2", "--tpmstate", filepath.Base(part),
-		"--config", setupFile, "--pcr-banks", "sha256,sha384")
-	cmd.Dir = h.dir
-	cmd.WaitDelay = time.Second
-	if out, err := cmd.CombinedOutput(); err != nil {
-		if ctx.Err() != nil {
-			err = ctx.Err()
-		}
-		return fmt.Errorf("running swtpm_setup: %w: %w: %s", ErrTPM, err, lastLines(out))
+	err := talk(ctx, addr, func(_ context.Context, t transport.TPM) error { return allocateBanks(t) })
+	if err := errors.Join(err, h.stop(context.WithoutCancel(ctx))); err != nil {
+		return fmt.Errorf("setting up the PCR banks: %w", err)
 	}
 	if err := os.Rename(part, h.path(stateDir)); err != nil {
 		return fmt.Errorf("%w: %w", ErrDir, err)
@@ -297,11 +305,11 @@ func (h *home) setUp(ctx context.Context) error {
 	return nil
 }
 
-// lookPath finds a program of swtpm.
-func lookPath(name string) (string, error) {
-	path, err := exec.LookPath(name)
+// lookSWTPM finds swtpm.
+func lookSWTPM() (string, error) {
+	path, err := exec.LookPath("swtpm")
 	if err != nil {
-		return "", fmt.Errorf("%s: %w (apt-get install swtpm swtpm-tools): %w", name, ErrNotInstalled, err)
+		return "", fmt.Errorf("swtpm: %w (apt-get install swtpm): %w", ErrNotInstalled, err)
 	}
 	return path, nil
 }

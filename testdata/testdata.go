@@ -5,8 +5,17 @@ package testdata
 
 import "embed"
 
+//go:generate go run ../internal/genvectors/main.go ../internal/genvectors/logs.go vectors/sworn
+
 // Vectors holds vectors/: inputs with one expected outcome each. What they are
 // and where they come from stands in the README.md of every subfolder.
 //
 //go:embed vectors
 var Vectors embed.FS
+
+// Golden holds golden/: records of one job on a software TPM, the policy made
+// from the first, and the simulated maker's root. Its README.md says how they
+// were made and what is expected of them.
+//
+//go:embed golden
+var Golden embed.FS

@@ -38,10 +38,10 @@ files() {
 dirs() { sed -e 's|^|./|' -e 's|/[^/]*$||' | LC_ALL=C sort -u; }
 
 # packages prints the patterns that name every package of the product; "./..."
-# leaves out the data package, for its name.
+# leaves out the data package for its name, as "./testdata/..." would.
 packages() {
 	say ./...
-	[ -z "$(files 'testdata/*.go')" ] || say ./testdata/...
+	[ -z "$(files ':(glob)testdata/*.go')" ] || say ./testdata
 }
 
 # pure prints the pure packages, as the import table ranks them.

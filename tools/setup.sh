@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests (or, with the argument "demo", the demo) need beside
+# Installs what the tests (or, with the argument "demo" or "bench", those) need beside
 # Go, git and make, and is not there yet: Debian's packages, by apt-get, as root
 # or through sudo. Says nothing where all is present.
 . "$(dirname "$0")/lib.sh"
@@ -20,9 +20,11 @@ want swtpm swtpm
 want swtpm_setup swtpm-tools
 want tesseract tesseract-ocr
 english || missing+=(tesseract-ocr-eng)
+[ "${1:-test}" != bench ] || want openssl openssl
 if [ "${1:-test}" = test ]; then
 	want gcc gcc libc6-dev
 	want node nodejs
+	want npm npm
 	openssl_headers || missing+=(libssl-dev)
 fi
 [ ${#missing[@]} -gt 0 ] || exit 0

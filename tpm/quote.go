@@ -41,7 +41,7 @@ type bankSelection struct {
 // which a TPM concatenates their values (Part 1, 17.5).
 func (s *bankSelection) indices() []uint32 {
 	var out []uint32
-	for i := range uint32(len(s.bitmap)) * 8 { //nolint:gosec // G115: parseSelection bounds it to maxSelect.
+	for i := range uint32(len(s.bitmap)) * 8 {
 		if s.bitmap[i/8]>>(i%8)&1 == 1 {
 			out = append(out, i)
 		}
@@ -128,11 +128,11 @@ func (q *quote) marshal() []byte {
 		b = append(b, 0)
 	}
 	b = binary.BigEndian.AppendUint64(b, q.firmware)
-	b = binary.BigEndian.AppendUint32(b, uint32(len(q.selection))) //nolint:gosec // G115: at most maxBanks.
+	b = binary.BigEndian.AppendUint32(b, uint32(len(q.selection)))
 	for i := range q.selection {
 		s := &q.selection[i]
 		b = binary.BigEndian.AppendUint16(b, uint16(s.bank))
-		b = append(b, byte(len(s.bitmap))) //nolint:gosec // G115: at most maxSelect.
+		b = append(b, byte(len(s.bitmap)))
 		b = append(b, s.bitmap...)
 	}
 	return appendSized(b, q.digest)

@@ -29,10 +29,10 @@ func shared(t *testing.T, elem ...string) []byte {
 		dir = filepath.Join("..", "..", "shared")
 	}
 	dir = filepath.Join(dir, "evidence")
-	if _, err := os.Stat(dir); err != nil { //nolint:gosec // G703: the tester names the folder.
+	if _, err := os.Stat(dir); err != nil {
 		t.Skip("the shared evidence folder is not here: set SWORN_SHARED")
 	}
-	b, err := os.ReadFile(filepath.Join(append([]string{dir}, elem...)...)) //nolint:gosec // G703: the tester names the folder.
+	b, err := os.ReadFile(filepath.Join(append([]string{dir}, elem...)...))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -64,6 +64,6 @@ func (r *reader) done() bool { return !r.short && len(r.b) == 0 }
 
 // appendSized appends b as a TPM2B; b is at most 64 KiB.
 func appendSized(out, b []byte) []byte {
-	out = binary.BigEndian.AppendUint16(out, uint16(len(b))) //nolint:gosec // G115: every caller bounds b.
+	out = binary.BigEndian.AppendUint16(out, uint16(len(b)))
 	return append(out, b...)
 }

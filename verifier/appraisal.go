@@ -15,7 +15,7 @@ import (
 // is not a verdict.
 var ErrInput = errors.New("invalid verifier input")
 
-// ErrRecord: a record that cannot serve as the model of a policy.
+// ErrRecord is a record that cannot serve as the model of a policy.
 var ErrRecord = errors.New("the record is not known good")
 
 // File is a file the relying party holds against the record.

@@ -71,11 +71,17 @@ func (a *appraisal) noLaunch() (outcome, bool) {
 	}
 }
 
-// listed returns the policy's entry for a component; nil if there is none.
-func (a *appraisal) listed(c *cer.Component) *PolicyComponent {
+// unlisted returns the first component that the policy does not list; nil if it
+// lists all.
+func (a *appraisal) unlisted() *cer.Component {
+	type key struct{ role, name string }
+	listed := map[key]bool{}
 	for i := range a.in.Policy.Components {
-		if p := &a.in.Policy.Components[i]; p.Role == c.Role && p.Name == c.Name {
-			return p
+		listed[key{a.in.Policy.Components[i].Role, a.in.Policy.Components[i].Name}] = true
+	}
+	for _, c := range a.components {
+		if !listed[key{c.Role, c.Name}] {
+			return c
 		}
 	}
 	return nil
@@ -85,15 +91,14 @@ func checkComponentsMatch(a *appraisal) outcome {
 	if o, no := a.noLaunch(); no {
 		return o
 	}
+	measured := map[string]*cer.Component{}
+	for _, c := range a.components {
+		measured[c.Key()] = c
+	}
 	for i := range a.in.Policy.Components {
 		p := &a.in.Policy.Components[i]
 		key := (&cer.Component{Role: p.Role, Name: p.Name}).Key()
-		var found *cer.Component
-		for _, c := range a.components {
-			if c.Role == p.Role && c.Name == p.Name {
-				found = c
-			}
-		}
+		found := measured[key]
 		if found == nil {
 			return failed(key+" was not measured").with(strings.Join(p.Digest, " or ")+string(p.Value), "")
 		}
@@ -109,10 +114,8 @@ func checkComponentsMatch(a *appraisal) outcome {
 		}
 	}
 	if a.in.Policy.Others != OthersReport {
-		for _, c := range a.components {
-			if a.listed(c) == nil {
-				return failed(c.Key()+" was measured, and the policy does not list it").with("", strings.Join(c.Digest, " or ")+string(c.Value))
-			}
+		if c := a.unlisted(); c != nil {
+			return failed(c.Key()+" was measured, and the policy does not list it").with("", strings.Join(c.Digest, " or ")+string(c.Value))
 		}
 	}
 	return passed(fmt.Sprintf("%d components as the policy lists them", len(a.in.Policy.Components)))
@@ -140,10 +143,8 @@ func checkComponentsClosed(a *appraisal) outcome {
 			return unknown(fmt.Sprintf("the job's root was not closed: %s is %q", name, v))
 		}
 	}
-	for _, c := range a.components {
-		if a.listed(c) == nil {
-			return failed(c.Key() + " was measured, and the policy does not list it")
-		}
+	if c := a.unlisted(); c != nil {
+		return failed(c.Key() + " was measured, and the policy does not list it")
 	}
 	return passed(fmt.Sprintf("%d files, read-only, nothing else", a.countFiles()))
 }
@@ -175,11 +176,13 @@ func checkProtectionMemory(a *appraisal) outcome {
 		return unknown("the launch cannot be read")
 	}
 	iso, mem := a.environments[cer.KindIsolation], a.environments[cer.KindMemory]
+	if v, _ := mem.Get("swap"); v != "none" && v != "zram" {
+		return failed(fmt.Sprintf("swap is %q", v)).with("none or zram", v)
+	}
 	for _, f := range []struct {
 		env        *cer.Environment
 		name, want string
 	}{
-		{mem, "swap", "none"},
 		{mem, "hibernation", "none"},
 		{mem, "kexec_loaded", "no"},
 		{iso, "no_core", factYes},
@@ -189,6 +192,9 @@ func checkProtectionMemory(a *appraisal) outcome {
 		if v, _ := f.env.Get(f.name); v != f.want {
 			return failed(fmt.Sprintf("%s is %q", f.name, v)).with(f.want, v)
 		}
+	}
+	if v, _ := mem.Get("core_pattern"); strings.HasPrefix(v, "@") {
+		return failed(fmt.Sprintf("core_pattern %q sends memory to a socket", v))
 	}
 	return passed("no swap, no hibernation, no core dumps")
 }
@@ -205,12 +211,13 @@ func checkComputeInside(a *appraisal) outcome {
 	if !ok {
 		return unknown("the job's devices are not recorded")
 	}
-	for _, d := range strings.Fields(devices) {
+	for d := range strings.FieldsSeq(devices) {
 		if d != "null" && d != "urandom" && !slices.Contains(a.in.Policy.Devices, d) {
 			return failed(fmt.Sprintf("the job could open device %q", d)).with(strings.Join(a.in.Policy.Devices, " "), devices)
 		}
 	}
-	return passed("no network, no device but null and urandom")
+	network, _ := iso.Get("network")
+	return passed(fmt.Sprintf("network %s, devices %s", network, devices))
 }
 
 func askedNonceQuote(a *appraisal) bool {
@@ -311,6 +318,9 @@ func (a *appraisal) checkFile(f *File, s func(*cer.Runtime) cer.Stream) outcome 
 	want := cer.NewStream(f.SHA256, f.Size, got.Complete)
 	if got.SHA256 != want.SHA256 || got.Size != want.Size {
 		return failed("the record is about another file than "+f.Label).with(want.SHA256, got.SHA256)
+	}
+	if !got.Complete {
+		return unknown(f.Label + " is what the record counts, but the stream was cut short")
 	}
 	return passed(f.Label + " is the file")
 }

@@ -39,6 +39,19 @@ func (a *appraisal) start(bank attest.Alg) []byte {
 	return nil
 }
 
+// originBanks returns the banks that the origin gives start values for, in its
+// order: what was active, and so extended, and all that a log may carry digests
+// for.
+func (a *appraisal) originBanks() []attest.Alg {
+	var out []attest.Alg
+	for i := range a.origin.Start {
+		if alg, _, err := a.origin.StartValue(i); err == nil {
+			out = append(out, alg)
+		}
+	}
+	return out
+}
+
 func checkLogReplay(a *appraisal) outcome {
 	switch {
 	case a.capsule == nil || a.statement == nil:
@@ -47,6 +60,9 @@ func checkLogReplay(a *appraisal) outcome {
 		return failed(a.logErr.Error())
 	case a.origin == nil:
 		return unknown("the log's origin cannot be read")
+	}
+	if banks := a.originBanks(); !slices.Equal(banks, a.log.Banks) {
+		return failed("the log's banks are not those of its origin").with(fmt.Sprint(banks), fmt.Sprint(a.log.Banks))
 	}
 	n := uint64(len(a.log.Events))
 	if a.statement.LogSize+1 != n {

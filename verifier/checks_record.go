@@ -274,7 +274,7 @@ func claimSnapshot(a *appraisal) string {
 			return fmt.Sprintf("%s is %q, log and statement say %q", c.what, c.got, c.want)
 		}
 	}
-	if s.ModelVersion != nil || s.AppID != nil || s.SDKVersion == nil {
+	if s.ModelVersion != nil || s.AppID != nil || s.SDKVersion == nil || *s.SDKVersion != cer.SDKVersion {
 		return "modelVersion, appId or sdkVersion is not what Sworn writes"
 	}
 	if fmt.Sprint(a.runtime.NotApplicable) != fmt.Sprint(wants.NotApplicable) {
@@ -293,7 +293,7 @@ func jsonText(v any) string {
 }
 
 func claimTimes(a *appraisal) string {
-	ms := int64(a.statement.Time) //nolint:gosec // G115: at most 2^53.
+	ms := int64(a.statement.Time)
 	if want := time.UnixMilli(ms).UTC().Format(cer.TimeLayout); a.bundle.CreatedAt != want {
 		return fmt.Sprintf("createdAt is %q, the statement says %q", a.bundle.CreatedAt, want)
 	}

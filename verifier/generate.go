@@ -48,10 +48,8 @@ func PolicyFromRecord(capsule []byte, roots *TrustStore, now time.Time, name str
 	in := Input{Roots: roots, Now: now}
 	a := newAppraisal(&in, now, capsule)
 	draft := newReport(a)
-	for i := range draft.Checks {
-		if c := &draft.Checks[i]; c.class == ClassCore && c.ID != "slot.policy" && !c.ok() {
-			return nil, fmt.Errorf("%w: %s: %s", ErrRecord, c.ID, oneLine(c.Detail))
-		}
+	if err := draft.Genuine(); err != nil {
+		return nil, err
 	}
 	if len(a.slots) != 1 || a.slots[0].slot.Register == nil {
 		return nil, fmt.Errorf("%w: its evidence is not one TPM quote", ErrRecord)

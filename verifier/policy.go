@@ -16,7 +16,7 @@ import (
 	"github.com/sworn-run/sworn/internal/limits"
 )
 
-// ErrPolicy: a policy that says nothing definite, or says something that this
+// ErrPolicy is a policy that says nothing definite, or says something that this
 // version cannot appraise. Every error about a policy wraps it and names the
 // member.
 var ErrPolicy = errors.New("invalid policy")

@@ -199,8 +199,8 @@ func walkMembers(t *testing.T, s schema, n map[string]any, typ reflect.Type, at 
 				got[name] = p.(map[string]any)
 			}
 		}
-		for i := range typ.NumField() {
-			if f := typ.Field(i); f.IsExported() {
+		for f := range typ.Fields() {
+			if f.IsExported() {
 				name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 				want[name] = f.Type
 			}

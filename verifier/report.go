@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/sworn-run/sworn/attest"
 	"github.com/sworn-run/sworn/cer"
@@ -173,7 +174,7 @@ func Verify(capsule []byte, in Input) (*Report, error) {
 			return nil, err
 		}
 	}
-	if len(in.Nonce) != 0 && (len(in.Nonce) < attest.MinNonce || len(in.Nonce) > attest.MaxNonce) {
+	if in.Nonce != nil && (len(in.Nonce) < attest.MinNonce || len(in.Nonce) > attest.MaxNonce) {
 		return nil, fmt.Errorf("nonce of %d bytes, want %d to %d: %w", len(in.Nonce), attest.MinNonce, attest.MaxNonce, ErrInput)
 	}
 	r := newReport(newAppraisal(&in, in.Now, capsule))
@@ -208,16 +209,13 @@ func newReport(a *appraisal) *Report {
 		d := a.in.Roots.Digest()
 		r.Roots = hex.EncodeToString(d[:])
 	}
-	var blocking *Check
 	for i := range r.Checks {
 		c := &r.Checks[i]
 		if c.status == attest.NotEstablished && c.class != ClassInfo {
 			r.NotEstablished = append(r.NotEstablished, c.ID)
 		}
-		if c.blocks() && blocking == nil {
-			blocking = c
-		}
 	}
+	blocking := r.reason((*Check).blocks)
 	r.Assuming = append(a.userRoots(), r.waived()...)
 	r.Trusted = blocking == nil && a.in.Policy != nil
 	r.Headline = a.headline(r, blocking)
@@ -283,36 +281,45 @@ func (a *appraisal) headline(r *Report, blocking *Check) string {
 	}
 }
 
-// notGenuine returns the first check that keeps evidence from being called
-// genuine where there is no policy: any core check but slot.policy, or
-// slot.identity.
+// notGenuine returns the check that keeps evidence from being called genuine
+// where there is no policy: any core check but slot.policy, or slot.identity.
 func (r *Report) notGenuine() *Check {
+	return r.reason(func(c *Check) bool {
+		return c.ID != "slot.policy" && (c.class == ClassCore || c.ID == "slot.identity") && !c.ok()
+	})
+}
+
+// reason returns the check to name where several stand in the way: the first
+// that failed, else the first; nil if none does. One part that cannot be read
+// leaves many checks not established, before and after the one that says why.
+func (r *Report) reason(stands func(*Check) bool) *Check {
+	var first *Check
 	for i := range r.Checks {
-		c := &r.Checks[i]
-		if c.ID != "slot.policy" && (c.class == ClassCore || c.ID == "slot.identity") && !c.ok() {
-			return c
+		if c := &r.Checks[i]; stands(c) && (first == nil || first.status != attest.Failed && c.status == attest.Failed) {
+			first = c
 		}
 	}
-	return nil
+	return first
 }
 
 // Genuine returns nil if every core check that needs no policy passed, whoever's
 // key signed: what a launcher asks of its own record before releasing it. The
-// error wraps ErrRecord and names the first check that did not pass.
+// error wraps ErrRecord and names a check that did not pass.
 func (r *Report) Genuine() error {
-	for i := range r.Checks {
-		if c := &r.Checks[i]; c.ID != "slot.policy" && c.class == ClassCore && !c.ok() {
-			return fmt.Errorf("%w: %s: %s", ErrRecord, c.ID, oneLine(c.Detail))
-		}
+	c := r.reason(func(c *Check) bool { return c.ID != "slot.policy" && c.class == ClassCore && !c.ok() })
+	if c == nil {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("%w: %s: %s", ErrRecord, c.ID, oneLine(c.Detail))
 }
 
-// oneLine makes text from a hostile capsule safe for one line of a terminal.
+// oneLine makes text from a hostile capsule safe for one line of a terminal: no
+// control character, no line or paragraph separator, nothing invisible, none of
+// Unicode's marks that reorder what is read.
 func oneLine(s string) string {
 	const limit = 300
 	s = strings.Map(func(r rune) rune {
-		if r < 0x20 || r == 0x7f || r >= 0x80 && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
+		if !unicode.IsPrint(r) {
 			return '?'
 		}
 		return r
@@ -339,7 +346,7 @@ func (a *appraisal) summary() Summary {
 		s.CertificateHash = a.bundle.CertificateHash
 	}
 	if a.statement != nil {
-		ms := int64(a.statement.Time) //nolint:gosec // G115: at most 2^53.
+		ms := int64(a.statement.Time)
 		s.ClaimedTime = time.UnixMilli(ms).UTC().Format(time.RFC3339)
 		d := attest.EvidenceDigest(a.capsule.Statement, a.capsule.Signature, a.capsule.Items)
 		s.EvidenceDigest = hex.EncodeToString(d[:])

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/sworn-run/sworn/attest"
@@ -22,14 +23,7 @@ func (r *Report) WriteText(w io.Writer, explain bool) error {
 	for _, row := range r.rows() {
 		p.row(row[0], oneLineLong(row[1]))
 	}
-	for i := range r.Checks {
-		if c := &r.Checks[i]; c.blocks() {
-			p.row(c.Status, c.ID+": "+oneLine(c.Detail))
-		}
-	}
-	if s := r.notEstablishedLine(); s != "" {
-		p.row(notEstablished, s)
-	}
+	r.problems(p)
 	p.row("digests", r.digests())
 	p.row("checks", r.counts())
 	if explain {
@@ -98,7 +92,7 @@ func (r *Report) rows() [][2]string {
 	}
 	return [][2]string{
 		{"what ran", r.whatRan() + claim},
-		{"on what", fmt.Sprintf("input %s bytes sha256:%s…%s", s.Input.Size, s.Input.SHA256[:12], r.isFile("input.file"))},
+		{"on what", fmt.Sprintf("input %s bytes sha256:%s…%s%s", s.Input.Size, s.Input.SHA256[:12], r.isFile("input.file"), taken(s.Input))},
 		{"what came out", fmt.Sprintf("output %s bytes sha256:%s…%s, %s", s.Output.Size, s.Output.SHA256[:12], r.isFile("output.file"), exitText(s.Exit))},
 		{"where", r.where()},
 		{"when", r.when()},
@@ -116,6 +110,14 @@ func (r *Report) isFile(id string) string {
 	default:
 		return ""
 	}
+}
+
+// taken says so where the job did not take all of its input.
+func taken(s *cer.Stream) string {
+	if s.Complete {
+		return ""
+	}
+	return " (given to the job, which did not take all of it)"
 }
 
 func exitText(x *cer.Exit) string {
@@ -191,22 +193,28 @@ func (r *Report) when() string {
 	return out
 }
 
-// notEstablishedLine lists what nothing establishes, with the reasons of
-// waivers.
-func (r *Report) notEstablishedLine() string {
-	var out []string
+// problems writes what stands in the way, and what nothing establishes. One part
+// that cannot be read leaves dozens of checks not established: where any check
+// failed, the others are listed by name only, and --explain has their reasons.
+func (r *Report) problems(p *printer) {
+	anyFailed := slices.ContainsFunc(r.Checks, func(c Check) bool { return c.blocks() && c.status == attest.Failed })
+	var rest []string
 	for i := range r.Checks {
 		c := &r.Checks[i]
-		if c.status != attest.NotEstablished || c.class == ClassInfo {
-			continue
+		switch {
+		case c.blocks() && (c.status == attest.Failed || !anyFailed):
+			p.row(c.Status, c.ID+": "+oneLine(c.Detail))
+		case c.status == attest.Failed && c.Waived != "":
+			p.row("failed, waived", c.ID+": "+oneLine(c.Detail)+" (waived: "+oneLine(c.Waived)+")")
+		case c.status == attest.NotEstablished && c.class != ClassInfo && c.Waived != "":
+			rest = append(rest, c.ID+" (waived: "+oneLine(c.Waived)+")")
+		case c.status == attest.NotEstablished && c.class != ClassInfo:
+			rest = append(rest, c.ID)
 		}
-		s := c.ID
-		if c.Waived != "" {
-			s += " (waived: " + oneLine(c.Waived) + ")"
-		}
-		out = append(out, s)
 	}
-	return strings.Join(out, ", ")
+	if len(rest) > 0 {
+		p.row(notEstablished, strings.Join(rest, ", "))
+	}
 }
 
 func (r *Report) waivedMark(c *Check) string {

@@ -17,7 +17,7 @@ import (
 	"github.com/sworn-run/sworn/internal/limits"
 )
 
-// ErrRoots: a roots folder that holds anything but trust anchors. Every error
+// ErrRoots is a roots folder that holds anything but trust anchors. Every error
 // about roots wraps it and names the path.
 var ErrRoots = errors.New("invalid roots folder")
 
@@ -266,8 +266,8 @@ func (s *TrustStore) Digest() [32]byte {
 // digestEntry returns what the digest covers of one root.
 func digestEntry(r *attest.Root) []byte {
 	spki := SPKIDigest(r.Certificate)
-	e := append([]byte{byte(len(r.Role))}, r.Role...) //nolint:gosec // G115: a role of the table is short.
-	e = append(e, byte(len(r.Product)))               //nolint:gosec // G115: so is a product.
+	e := append([]byte{byte(len(r.Role))}, r.Role...)
+	e = append(e, byte(len(r.Product)))
 	e = append(e, r.Product...)
 	return append(e, spki[:]...)
 }

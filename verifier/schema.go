@@ -1,10 +1,18 @@
 package verifier
 
-import _ "embed" // for the schema
+import _ "embed" // for the schemas
 
 //go:embed schema/policy.schema.json
 var policySchema string
 
+//go:embed schema/report.schema.json
+var reportSchema string
+
 // PolicySchema returns the JSON Schema (2020-12) of policies of [PolicyType].
 // What [ParsePolicy] accepts, the schema accepts; ParsePolicy knows more rules.
 func PolicySchema() []byte { return []byte(policySchema) }
+
+// ReportSchema returns the JSON Schema (2020-12) of a [Report] of [ReportType]
+// encoded by encoding/json, and of the same with a member "file", which the
+// command line adds.
+func ReportSchema() []byte { return []byte(reportSchema) }

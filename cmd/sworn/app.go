@@ -76,9 +76,6 @@ func (a *app) exit(err error) int {
 	if hint == "" {
 		hint = hintFor(err)
 	}
-	if hint == "" {
-		hint = "sworn --help"
-	}
 	if hint != noHint {
 		_, _ = fmt.Fprintln(a.stderr, "hint:", hint)
 	}
@@ -125,6 +122,7 @@ says so; 2 usage or I/O.`,
 	})
 	root.AddCommand(a.verifyCommand(), a.inspectCommand(), a.policyCommand())
 	a.addPlatform(root)
+	helpers(root)
 	return root
 }
 
@@ -134,11 +132,11 @@ func selfDigest() (sum [32]byte) {
 	if err != nil {
 		return sum
 	}
-	f, err := os.Open(exe) //nolint:gosec // G304: this program.
+	f, err := os.Open(exe)
 	if err != nil {
 		return sum
 	}
-	defer f.Close() //nolint:errcheck // nothing was written.
+	defer f.Close()
 	h := sha256.New()
 	if _, err := io.Copy(h, f); err != nil {
 		return sum

@@ -167,8 +167,9 @@ func TestForeignQuotes(t *testing.T) {
 	for _, e := range s.intruder.log().Events {
 		y.extend(&e)
 	}
-	ak = y.provider()
+	// A launch flushes what others left loaded, so the key comes after it.
 	theirs := certificates(open(t, other.run(t, "theirs", copyFlags(), job(t), "copy")))
+	ak = y.provider()
 	quotes = append(quotes, foreign{
 		"another TPM", y.quote(ak, extra, theirs, everything()),
 		[]string{"slot.binding", "slot.identity", "slot.revocation", "slot.counters", "log.replay"},

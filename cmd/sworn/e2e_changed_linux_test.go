@@ -104,7 +104,7 @@ func TestChangedInputs(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := m.verify(t, run("launcher", testNonce, was), p)
-	refused(t, "launcher", r, "log.sole", "components.match")
+	refused(t, "launcher", r, "components.match", "log.sole")
 	if got := detail(r, "components.match"); !strings.HasPrefix(got, `launcher "sworn" is `) {
 		t.Errorf("launcher: %q", got)
 	}

@@ -125,7 +125,7 @@ func (g *manager) due(command []byte) *stop {
 
 // serve passes sworn's commands on.
 func (g *manager) serve(c net.Conn) {
-	defer c.Close() //nolint:errcheck // nothing to flush.
+	defer c.Close()
 	for {
 		command, err := frame(c)
 		if err != nil {

@@ -298,7 +298,7 @@ func fill(t *testing.T, dir string, pages int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close() //nolint:errcheck // the disk is full.
+	defer f.Close()
 	block := make([]byte, 4096)
 	n := int64(0)
 	for {
@@ -362,7 +362,7 @@ func TestFullDisk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer full.Close() //nolint:errcheck // nothing was written.
+	defer full.Close()
 	c := m.command(t.Context(), m.runArgs("cut", copyFlags()[:2], job(t), "say", "text")...)
 	errs := &buffer{}
 	c.Stdout, c.Stderr = full, errs

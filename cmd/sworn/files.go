@@ -20,7 +20,7 @@ func readFile(name string, limit int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() //nolint:errcheck // nothing was written.
+	defer f.Close()
 	b, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", name, err)
@@ -41,7 +41,7 @@ func openRegular(name string) (*os.File, error) {
 	if !st.Mode().IsRegular() {
 		return nil, usage("give the path of a file", "%s is not a regular file", name)
 	}
-	f, err := os.Open(name) //nolint:gosec // G304: the user names it.
+	f, err := os.Open(name)
 	if err != nil {
 		return nil, wrap(err, "is the file readable for this user?")
 	}
@@ -55,13 +55,13 @@ func hashFile(name string) (*verifier.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() //nolint:errcheck // nothing was written.
+	defer f.Close()
 	h := sha256.New()
 	n, err := io.Copy(h, f)
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", name, err)
 	}
-	return &verifier.File{SHA256: [32]byte(h.Sum(nil)), Size: uint64(n), Label: filepath.Base(name)}, nil //nolint:gosec // G115: a length.
+	return &verifier.File{SHA256: [32]byte(h.Sum(nil)), Size: uint64(n), Label: filepath.Base(name)}, nil
 }
 
 // writeFile writes a file in one step: a temporary file beside it, synced, then
@@ -120,7 +120,7 @@ func (p *pendingFile) commitAs(name string) error {
 		return wrap(fmt.Errorf("writing %s: %w", name, err), "is the disk full?")
 	}
 	p.done = true
-	if d, err := os.Open(filepath.Dir(name)); err == nil { //nolint:gosec // G304: the folder just written to.
+	if d, err := os.Open(filepath.Dir(name)); err == nil {
 		_ = d.Sync()
 		_ = d.Close()
 	}
@@ -178,8 +178,7 @@ func loadRoots(dir string) (*verifier.TrustStore, error) {
 		return nil
 	})
 	if err != nil {
-		var s *statusError
-		if errors.As(err, &s) {
+		if _, ok := errors.AsType[*statusError](err); ok {
 			return nil, err
 		}
 		return nil, wrap(err, hint)

@@ -46,6 +46,7 @@ log and every field of the quotes. Nothing is verified: use "sworn verify".`,
 	}
 	cmd.Flags().StringVar(&extract, "extract", "", "write `input|output|stderr` of a full record to standard output")
 	cmd.Flags().BoolVar(&pretty, "pretty", false, "print the JSON indented, for people (the result is no capsule)")
+	choices(cmd, "extract", "input", "output", "stderr")
 	return cmd
 }
 
@@ -201,7 +202,7 @@ func treeStatement(t *treeWriter, raw []byte) {
 		t.row(1, "cannot be read", err.Error())
 		return
 	}
-	ms := int64(st.Time) //nolint:gosec // G115: at most 2^53.
+	ms := int64(st.Time)
 	for _, r := range [][2]string{
 		{"type", "run"},
 		{"claimed time", time.UnixMilli(ms).UTC().Format(cer.TimeLayout)},

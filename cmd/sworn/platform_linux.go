@@ -127,6 +127,9 @@ where you trust the files; the roots folder says whose TPMs you accept.`,
 	fl.Uint32Var(&pcr, "pcr", 13, "the PCR that anchors the log")
 	fl.StringArrayVar(&waive, "waive", nil, "waive a required check: `ID=REASON` (repeatable)")
 	fl.BoolVar(&nonce, "ask-nonce", false, "ask for the relying party's nonce in quote and record")
+	choices(cmd, "bank", "sha256", "sha384", "sha512")
+	folder(cmd, "roots")
+	waivable(cmd, "waive")
 	return cmd
 }
 
@@ -215,6 +218,7 @@ NV where clouds keep it. State and keys persist in the folder.`,
 	fl.StringVar(&tcp, "tcp", "", "listen on `HOST:PORT` instead of a unix socket")
 	fl.BoolVar(&detach, "detach", false, "leave it running in the background")
 	fl.BoolVar(&stop, "stop", false, "stop the one running in the folder")
+	folder(tpm, "dir")
 	cmd.AddCommand(tpm)
 	return cmd
 }

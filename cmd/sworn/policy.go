@@ -47,6 +47,8 @@ waived by id with a reason. Verify other records with the policy, not this one.`
 	fl.StringVarP(&out, "output", "o", "", "write the policy to `FILE` instead of standard output")
 	fl.StringVar(&name, "name", "", "the policy's `NAME`")
 	fl.StringArrayVar(&waive, "waive", nil, "waive a required check: `ID=REASON` (repeatable)")
+	folder(cmd, "roots")
+	waivable(cmd, "waive")
 	return cmd
 }
 

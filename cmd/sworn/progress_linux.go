@@ -23,7 +23,7 @@ type progress struct {
 func (a *app) progress(quiet bool) *progress {
 	p := &progress{start: time.Now()}
 	if f, ok := a.stderr.(*os.File); ok && !quiet {
-		if _, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS); err == nil { //nolint:gosec // G115: a descriptor.
+		if _, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS); err == nil {
 			p.w = f
 		}
 	}

@@ -69,6 +69,8 @@ func (d *deviceFlags) register(cmd *cobra.Command) {
 	fl.Uint32Var(&d.pcr, "pcr", 13, "the PCR that anchors the log, 0 to 15")
 	fl.StringVar(&d.bank, "bank", "", "the `BANK` the statement names (default sha256 where active)")
 	fl.StringVar(&d.ak, "ak", "auto", "attestation key: `auto`, provider (from NV, certified) or child (made here)")
+	choices(cmd, "ak", "auto", "provider", "child")
+	choices(cmd, "bank", "sha256", "sha384", "sha512")
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -101,6 +103,9 @@ and its record says so, 2 there is no record.`,
 	fl.StringArrayVar(&f.limits, "limit", nil, "limit the job: `NAME=NUMBER` of address-space, file-size (bytes), open-files, processes, cpu (seconds)")
 	fl.BoolVar(&f.proc, "proc", false, "give the job a /proc of its own")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "print nothing but errors to standard error")
+	choices(cmd, "disclose", cer.DiscloseHash, cer.DiscloseFull)
+	choices(cmd, "isolation", "best-effort", "strict")
+	folder(cmd, "state")
 	return cmd
 }
 
@@ -142,11 +147,8 @@ func (j *jobFlags) job(command []string) (launch.Job, error) {
 		}
 		job.Env = append(job.Env, n+"="+v)
 	}
-	exe, err := os.Executable()
-	if err != nil {
-		return job, err
-	}
-	job.Launcher = exe
+	// The running program itself, whatever its path leads to by now.
+	job.Launcher = "/proc/self/exe"
 	return job, nil
 }
 
@@ -248,7 +250,7 @@ func (a *app) runJob(ctx context.Context, f *runFlags, command []string) error {
 	if err != nil {
 		return err
 	}
-	defer dev.Close() //nolint:errcheck // nothing is written by closing.
+	defer dev.Close()
 	// A reader of our output that goes away must not end a launch half way: it
 	// would cost every later one in this register check log.sole.
 	pipe := make(chan os.Signal, 1)
@@ -285,7 +287,7 @@ func (a *app) runJob(ctx context.Context, f *runFlags, command []string) error {
 func (f *runFlags) options(command []string) (launch.Options, error) {
 	o := launch.Options{
 		Disclose: f.disclose, Strict: f.isolation == "strict", Proc: f.proc, Timeout: f.timeout,
-		Version: version, Now: time.Now, SelfCheck: selfCheck,
+		Now: time.Now, SelfCheck: selfCheck,
 	}
 	if len(command) == 0 {
 		return o, usage("sworn run --record FILE -- COMMAND ARGUMENT…", "no command given")

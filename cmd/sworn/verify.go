@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -56,6 +55,10 @@ Exit status: 0 trusted, 1 not trusted, 2 usage or I/O.`,
 	fl.StringArrayVar(&f.weights, "weights", nil, "is this the weights file? `[NAME=]FILE` (repeatable)")
 	fl.StringVar(&f.format, "format", "text", "`text` or json")
 	fl.BoolVar(&f.explain, "explain", false, "list every check")
+	choices(cmd, "format", "text", "json")
+	folder(cmd, "roots")
+	folder(cmd, "roots-only")
+	waivable(cmd, "waive")
 	return cmd
 }
 
@@ -202,7 +205,7 @@ func readCapsule(name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() //nolint:errcheck // nothing was written.
+	defer f.Close()
 	b := make([]byte, 0, 1<<16)
 	buf := make([]byte, 1<<16)
 	for len(b) <= limits.CapsuleFile {
@@ -248,9 +251,10 @@ func hintFor(err error) string {
 	switch {
 	case os.IsPermission(err):
 		return "may this user read and write there?"
-	case strings.Contains(err.Error(), "required flag"):
-		return "sworn --help"
 	default:
-		return platformHint(err)
+		if hint := platformHint(err); hint != "" {
+			return hint
+		}
+		return "sworn --help"
 	}
 }

@@ -32,11 +32,11 @@ func (p *Plan) measureLauncher() error {
 
 // HashFile returns SHA-256 and size of a regular file. The error wraps ErrUsage.
 func HashFile(name string) (sum [32]byte, size uint64, err error) {
-	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0) //nolint:gosec // G304: the user names it.
+	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return sum, 0, fmt.Errorf("%w: %w", ErrUsage, err)
 	}
-	defer f.Close() //nolint:errcheck // nothing was written.
+	defer f.Close()
 	st, err := f.Stat()
 	if err != nil {
 		return sum, 0, fmt.Errorf("%s: %w: %w", name, ErrUsage, err)
@@ -49,16 +49,16 @@ func HashFile(name string) (sum [32]byte, size uint64, err error) {
 	if err != nil {
 		return sum, 0, fmt.Errorf("%s: %w: %w", name, ErrUsage, err)
 	}
-	return [32]byte(h.Sum(nil)), uint64(n), nil //nolint:gosec // G115: a length.
+	return [32]byte(h.Sum(nil)), uint64(n), nil
 }
 
 // readBounded reads a regular file of at most limit bytes.
 func readBounded(name string, limit int64) ([]byte, error) {
-	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0) //nolint:gosec // G304: the user names it.
+	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUsage, err)
 	}
-	defer f.Close() //nolint:errcheck // nothing was written.
+	defer f.Close()
 	b, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil || int64(len(b)) > limit {
 		return nil, fmt.Errorf("%s is larger than %d bytes or cannot be read: %w", name, limit, ErrUsage)
@@ -172,7 +172,7 @@ func (l *launch) limitFacts() []cer.Fact {
 // readLine returns the first line of a small kernel file; ok is false if there
 // is none.
 func readLine(name string) (line string, ok bool) {
-	b, err := os.ReadFile(name) //nolint:gosec // G304: fixed kernel files.
+	b, err := os.ReadFile(name)
 	if err != nil {
 		return "", false
 	}
@@ -189,7 +189,7 @@ func MemoryFacts() []cer.Fact {
 	if !ok {
 		facts[1].Value = "unknown"
 	}
-	for _, w := range strings.Fields(cmdline) {
+	for w := range strings.FieldsSeq(cmdline) {
 		if strings.HasPrefix(w, "resume=") {
 			facts[1].Value = w
 		}

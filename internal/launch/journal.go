@@ -85,12 +85,12 @@ func checkStateDir(dir string) error {
 
 // lockFile takes an exclusive lock and writes this process's id beside it.
 func lockFile(ctx context.Context, path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600) //nolint:gosec // G304: in the state folder.
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock: %w: %w", ErrState, err)
 	}
 	for deadline := time.Now().Add(lockWait); ; {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) //nolint:gosec // G115: a descriptor.
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil {
 			break
 		}
@@ -135,7 +135,7 @@ func (j *journal) load(ctx context.Context, o *Options, dir string, life attest.
 		return fmt.Errorf("reading the register: %w", err)
 	}
 	path := filepath.Join(dir, "log")
-	old, err := os.ReadFile(path) //nolint:gosec // G304: in the state folder.
+	old, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("reading the log: %w: %w", ErrState, err)
 	}
@@ -148,7 +148,7 @@ func (j *journal) load(ctx context.Context, o *Options, dir string, life attest.
 			return fmt.Errorf("setting the log aside: %w: %w", ErrState, err)
 		}
 		if o.Log != nil {
-			o.Log.Warn("the register does not confirm the log; a new one begins, and log.origin will not be established until the TPM is reset", "set aside", lost)
+			o.Log.Warn("the register does not confirm the log, a new one begins", "set aside", lost)
 		}
 	}
 	return j.begin(path, o, now, life)
@@ -223,7 +223,7 @@ func (j *journal) reopen(path string) error {
 // write replaces the log's file in one step.
 func (j *journal) write(path string, b []byte) error {
 	tmp := path + ".tmp"
-	f, err := os.OpenFile(tmp, os.O_RDWR|os.O_CREATE|os.O_TRUNC|os.O_APPEND|unix.O_NOFOLLOW, 0o600) //nolint:gosec // G304: in the state folder.
+	f, err := os.OpenFile(tmp, os.O_RDWR|os.O_CREATE|os.O_TRUNC|os.O_APPEND|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return fmt.Errorf("writing the log: %w: %w", ErrState, err)
 	}
@@ -248,9 +248,14 @@ func (j *journal) begin(path string, o *Options, now []attest.RegisterValue, lif
 		Firmware: fmt.Sprintf("%016x", life.Counters.Firmware), Identity: cer.SHA256Digest(life.Identity),
 	}
 	j.log = &attest.Log{Register: o.Device.Register}
+	zero := true
 	for _, v := range now {
+		zero = zero && bytes.Equal(v.Value, make([]byte, len(v.Value)))
 		j.log.Banks = append(j.log.Banks, v.Bank)
 		origin.Start = append(origin.Start, cer.OriginValue{Bank: v.Bank.String(), Value: fmt.Sprintf("%x", v.Value)})
+	}
+	if !zero && o.Log != nil {
+		o.Log.Warn("the register is not zero and no log here explains it: log.origin will not be established until the TPM is reset", "register", o.Device.Register)
 	}
 	if !slices.IsSorted(j.log.Banks) {
 		return fmt.Errorf("banks are not in ascending order: %w", ErrDevice)

@@ -85,8 +85,6 @@ type Options struct {
 	Stdout io.Writer
 	// Stderr takes the job's standard error.
 	Stderr io.Writer
-	// Version is the launcher's version for the record's sdkVersion.
-	Version string
 	// Now is the clock.
 	Now func() time.Time
 	// SelfCheck verifies the capsule before it is released; nil is refused.

@@ -84,7 +84,7 @@ func (b *bench) options(t *testing.T) launch.Options {
 	}
 	return launch.Options{
 		Plan: plan, Device: launch.Device{Attester: b.dev, Measurer: b.dev, Life: b.dev, Register: tpmdev.DefaultRegister},
-		StateDir: b.state, Disclose: cer.DiscloseHash, Timeout: time.Minute, Version: "test", Now: time.Now,
+		StateDir: b.state, Disclose: cer.DiscloseHash, Timeout: time.Minute, Now: time.Now,
 		Stdin: bytes.NewReader([]byte(" input")), Stdout: new(bytes.Buffer),
 		SelfCheck: func(capsule []byte) error {
 			r, err := verifier.Verify(capsule, verifier.Input{Now: time.Now()})
@@ -286,8 +286,8 @@ func TestSelfCheckRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.Close() //nolint:errcheck // nothing was written.
-	defer w.Close() //nolint:errcheck // nothing was written.
+	defer r.Close()
+	defer w.Close()
 	o.Stdin = r
 	o.Stdout = writerFunc(func(b []byte) (int, error) { cancel(); return len(b), nil })
 	if res, err := launch.Run(ctx, o); res != nil || !errors.Is(err, context.Canceled) {

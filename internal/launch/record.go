@@ -153,7 +153,7 @@ func (l *launch) bundle(exit jail.Exit, c *capture, started, ended time.Time) ([
 		return nil, fmt.Errorf("sealing the runtime: %w", err)
 	}
 	f := cer.ForcedSnapshot(rt.Parameters, l.components, l.id, 0)
-	version := "sworn " + l.o.Version
+	version := cer.SDKVersion
 	s := cer.Snapshot{
 		Type: cer.SnapshotType, ProtocolVersion: cer.Protocol120, ExecutionSurface: cer.Surface,
 		ExecutionID: f.ExecutionID, Timestamp: cer.FormatTime(started), Provider: f.Provider, Model: f.Model,
@@ -182,7 +182,7 @@ func (l *launch) statement(ctx context.Context, leaf [32]byte, ended time.Time) 
 	log := l.journal.log
 	n := uint64(len(log.Events))
 	return &attest.Statement{
-		Type: attest.TypeRun, Clock: attest.ClockHost, Time: uint64(ended.UnixMilli()), //nolint:gosec // G115: after 1970.
+		Type: attest.TypeRun, Clock: attest.ClockHost, Time: uint64(ended.UnixMilli()),
 		Series: l.series, Launch: l.id, KeyID: l.keyID, LogSize: n, LogRoot: cer.LogRoot(log.Digests(n)),
 		RecordCount: 1, TreeRoot: cer.Root([][32]byte{leaf}), Nonce: l.o.Nonce, Manifest: []attest.Slot{slot},
 	}, nil

@@ -100,21 +100,27 @@ func connectSocket(ctx context.Context, network, address string) (*conn, error) 
 		}
 		return nil, classify(err)
 	}
-	return newConn(s, s.SetDeadline), nil
+	c := newConn(s, s.SetDeadline)
+	c.alone = true
+	return c, nil
 }
 
 // classify gives an error of connecting its sentinel.
 func classify(err error) error {
 	var dns *net.DNSError
+	var timeout net.Error
 	switch {
 	case errors.Is(err, ErrUsage):
 		return err
-	case errors.Is(err, syscall.EBUSY), errors.Is(err, syscall.EAGAIN):
+	case errors.Is(err, syscall.EISDIR):
+		return fmt.Errorf("%w: %w", ErrUsage, err)
+	case errors.Is(err, syscall.EBUSY), errors.Is(err, syscall.EAGAIN),
+		errors.As(err, &timeout) && timeout.Timeout() && !errors.As(err, &dns):
 		// A bare TPM device has one opener; a full listen queue has others
-		// waiting before us.
+		// waiting before us: a unix socket says so at once, TCP is silent.
 		return fmt.Errorf("%w: %w", ErrBusy, err)
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENXIO),
-		errors.Is(err, syscall.ENODEV), errors.Is(err, syscall.ENOTSOCK), errors.Is(err, os.ErrDeadlineExceeded),
+		errors.Is(err, syscall.ENODEV), errors.Is(err, syscall.ENOTSOCK),
 		errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH), errors.As(err, &dns):
 		return fmt.Errorf("%w: %w", ErrAbsent, err)
 	default:
@@ -127,6 +133,8 @@ type conn struct {
 	rw          io.ReadWriteCloser
 	setDeadline func(time.Time) error
 	timeout     time.Duration
+	// alone is set if the TPM serves one client at a time, on a socket.
+	alone bool
 
 	// mu serialises commands and guards broken.
 	mu     sync.Mutex

@@ -38,7 +38,7 @@ func (t *TPM) Life(ctx context.Context) (attest.Life, error) {
 		Clock:        c.Clock,
 		ResetCount:   c.ResetCount,
 		RestartCount: c.RestartCount,
-		Safe:         bool(c.Safe),
+		Safe:         c.Safe,
 		Firmware:     uint64(high)<<32 | uint64(low),
 	}}, nil
 }

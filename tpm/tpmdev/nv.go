@@ -58,7 +58,7 @@ func (l *link) readNV(index uint32) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return l.readChunks(command, public.DataSize, uint16(min(chunk, nvChunk))) //nolint:gosec // G115: at most nvChunk.
+	return l.readChunks(command, public.DataSize, uint16(min(chunk, nvChunk)))
 }
 
 // readChunks reads size bytes, at most chunk at a time.

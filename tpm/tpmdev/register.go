@@ -200,7 +200,7 @@ func (l *link) readMoment(left []selection) ([]attest.RegisterValue, error) {
 		values = append(values, got...)
 	}
 	slices.SortFunc(values, func(a, b attest.RegisterValue) int {
-		return int(a.Bank)<<8 + int(a.Index) - int(b.Bank)<<8 - int(b.Index) //nolint:gosec // G115: indices are below 32.
+		return int(a.Bank)<<8 + int(a.Index) - int(b.Bank)<<8 - int(b.Index)
 	})
 	return values, nil
 }

@@ -16,6 +16,7 @@ import (
 // softTPM is a swtpm of its own, with its state, for one test.
 type softTPM struct {
 	unix string
+	dir  string
 	cmd  *exec.Cmd
 }
 
@@ -49,12 +50,22 @@ func manufacture(t *testing.T) string {
 // start starts swtpm over the state in dir.
 func (s *softTPM) start(t *testing.T, dir, server string) {
 	t.Helper()
+	s.dir = dir
 	s.cmd = exec.Command("swtpm", "socket", "--tpm2", "--tpmstate", "dir="+dir, "--server", server,
 		"--ctrl", "type=unixio,path="+filepath.Join(dir, "c"), "--flags", "not-need-init,startup-clear")
 	if err := s.cmd.Start(); err != nil {
 		t.Fatalf("swtpm: %v", err)
 	}
 	t.Cleanup(func() { s.kill() })
+}
+
+// control sends the TPM a message on its control channel, by swtpm_ioctl.
+func control(t *testing.T, s *softTPM, args ...string) {
+	t.Helper()
+	args = append([]string{"--unix", filepath.Join(s.dir, "c")}, args...)
+	if out, err := exec.Command("swtpm_ioctl", args...).CombinedOutput(); err != nil {
+		t.Fatalf("swtpm_ioctl: %v\n%s", err, out)
+	}
 }
 
 // kill ends the TPM at once, as a crash would; a second kill does nothing.
@@ -132,4 +143,3 @@ func digests(t *testing.T, d *TPM, text string) [][]byte {
 	}
 	return out
 }
-

@@ -139,6 +139,8 @@ type TPM struct {
 	send func(command []byte, limit time.Duration) ([]byte, error)
 	// hangup closes the connection; nil if it is not ours.
 	hangup func() error
+	// alone is set if nobody else is connected to this TPM.
+	alone bool
 	// banks are the active banks, ascending.
 	banks    []attest.Alg
 	identity [32]byte
@@ -154,7 +156,9 @@ var (
 // Open opens the TPM at addr (see [Dial]), learns its active banks and makes
 // or finds the attestation key; the caller must Close it. The error wraps
 // [ErrAbsent], [ErrBusy], [ErrDevice] or [ErrUsage], or the context's; nothing
-// is then left open or loaded.
+// is then left open or loaded. A software TPM serves one client: keys and
+// sessions that are still loaded there were left by one that died, and Open
+// flushes them.
 func Open(ctx context.Context, addr string, opts Options) (*TPM, error) {
 	s, err := opts.check()
 	if err != nil {
@@ -164,7 +168,7 @@ func Open(ctx context.Context, addr string, opts Options) (*TPM, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &TPM{settings: s, send: c.exchange, hangup: c.Close}
+	t := &TPM{settings: s, send: c.exchange, hangup: c.Close, alone: c.alone}
 	if err := t.start(ctx); err != nil {
 		return nil, fmt.Errorf("opening TPM %q: %w", addr, err)
 	}
@@ -204,6 +208,11 @@ func (t *TPM) start(ctx context.Context) error {
 
 // open fills t in.
 func (l *link) open(t *TPM) error {
+	if t.alone {
+		if err := l.clearLeftovers(); err != nil {
+			return fail("clearing what a dead client left", err)
+		}
+	}
 	banks, err := l.activeBanks(t.register)
 	if err != nil {
 		return fail("reading the active banks", err)

@@ -67,6 +67,7 @@ func parse(r io.ReaderAt, size int64) (*object, error) {
 			if err := readFull(r, dynamic, s.off); err != nil {
 				return nil, err
 			}
+		default: // nothing that the loader's search depends on
 		}
 	}
 	if err := o.parseDynamic(r, dynamic, segments); err != nil {
@@ -211,6 +212,7 @@ func (o *object) parseDynamic(r io.ReaderAt, b []byte, segments []segment) error
 			o.noDefault = elf.DynFlag1(e.value)&elf.DF_1_NODEFLIB != 0
 		case elf.DT_NEEDED, elf.DT_FILTER, elf.DT_SONAME, elf.DT_RPATH, elf.DT_RUNPATH:
 			strings = append(strings, e)
+		default: // nothing that the loader's search depends on
 		}
 		if len(strings) > maxNeeded {
 			return fmt.Errorf("%w: more than %d dynamic strings", ErrFormat, maxNeeded)
@@ -235,7 +237,7 @@ func (o *object) parseDynamic(r io.ReaderAt, b []byte, segments []segment) error
 
 // set takes one string of the dynamic section.
 func (o *object) set(tag elf.DynTag, s string) {
-	switch tag { //nolint:exhaustive // parseDynamic passes these only
+	switch tag {
 	case elf.DT_NEEDED, elf.DT_FILTER:
 		o.needed = append(o.needed, s)
 	case elf.DT_SONAME:
@@ -244,5 +246,6 @@ func (o *object) set(tag elf.DynTag, s string) {
 		o.rpath = s
 	case elf.DT_RUNPATH:
 		o.runpath, o.hasRunpath = s, true
+	default: // parseDynamic keeps no other
 	}
 }

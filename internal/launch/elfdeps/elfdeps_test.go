@@ -165,24 +165,49 @@ func (tr tree) closure(program string, opts elfdeps.Options) (targets, libraryPa
 	return targets, res.LibraryPath, err
 }
 
-func TestSearchOrder(t *testing.T) {
-	lib := func(tr tree, dirs ...string) {
-		for _, dir := range dirs {
-			tr.build(dir + "/liba.so.1")
-		}
+// searchCase is a program in a root, and what it needs there.
+type searchCase struct {
+	name  string
+	make  func(tree)
+	opts  elfdeps.Options
+	want  []string
+	extra []string
+}
+
+// libDirs are folders of a root that hold a liba.so.1 each.
+func libDirs() []string { return []string{"/r", "/opt/app/lib", "/usr/lib", "/llp"} }
+
+// lib builds a liba.so.1 in all of libDirs and in more folders.
+func lib(tr tree, more ...string) {
+	tr.t.Helper()
+	for _, dir := range append(libDirs(), more...) {
+		tr.build(dir + "/liba.so.1")
 	}
-	dirs := []string{"/r", "/opt/app/lib", "/usr/lib", "/llp"}
-	for _, tt := range []struct {
-		name  string
-		make  func(tree)
-		opts  elfdeps.Options
-		want  []string
-		extra []string
-	}{
+}
+
+// check makes the root and compares the closure.
+func (tt *searchCase) check(t *testing.T) {
+	t.Helper()
+	tr := newTree(t)
+	tt.make(tr)
+	got, extra, err := tr.closure("/app", tt.opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(tt.want, got); diff != "" {
+		t.Errorf("targets (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(tt.extra, extra); diff != "" {
+		t.Errorf("library path (-want +got):\n%s", diff)
+	}
+}
+
+func TestSearchOrder(t *testing.T) {
+	for _, tt := range []searchCase{
 		{
 			name: "rpath before library path",
 			make: func(tr tree) {
-				lib(tr, dirs...)
+				lib(tr)
 				tr.build("/app", "/r/liba.so.1", "-Wl,--disable-new-dtags,-rpath,/none:/r")
 			},
 			opts: elfdeps.Options{LibraryPath: []string{"/llp"}}, want: []string{"/r/liba.so.1"}, extra: []string{"/llp"},
@@ -190,7 +215,7 @@ func TestSearchOrder(t *testing.T) {
 		{
 			name: "library path before runpath",
 			make: func(tr tree) {
-				lib(tr, dirs...)
+				lib(tr)
 				tr.build("/app", "/r/liba.so.1", "-Wl,--enable-new-dtags,-rpath,/r")
 			},
 			opts: elfdeps.Options{LibraryPath: []string{"/llp"}}, want: []string{"/llp/liba.so.1"}, extra: []string{"/llp"},
@@ -198,20 +223,20 @@ func TestSearchOrder(t *testing.T) {
 		{
 			name: "runpath before defaults",
 			make: func(tr tree) {
-				lib(tr, dirs...)
+				lib(tr)
 				tr.build("/app", "/r/liba.so.1", "-Wl,--enable-new-dtags,-rpath,/r")
 			},
 			want: []string{"/r/liba.so.1"},
 		},
 		{
 			name: "defaults last",
-			make: func(tr tree) { lib(tr, dirs...); tr.build("/app", "/r/liba.so.1") },
+			make: func(tr tree) { lib(tr); tr.build("/app", "/r/liba.so.1") },
 			want: []string{"/usr/lib/liba.so.1"},
 		},
 		{
 			name: "origin of the program, through a link",
 			make: func(tr tree) {
-				lib(tr, dirs...)
+				lib(tr)
 				tr.build("/opt/app/bin/app", "/r/liba.so.1", "-Wl,-rpath,$ORIGIN/../lib")
 				tr.link("/opt/app/bin/app", "/app")
 			},
@@ -220,16 +245,23 @@ func TestSearchOrder(t *testing.T) {
 		{
 			name: "origin of a library",
 			make: func(tr tree) {
-				lib(tr, dirs...)
+				lib(tr)
 				tr.build("/opt/app/libb.so.1", "/r/liba.so.1", "-Wl,-rpath,${ORIGIN}/lib")
 				tr.build("/app", "/opt/app/libb.so.1", "-Wl,-rpath,/opt/app")
 			},
 			want: []string{"/opt/app/libb.so.1", "/opt/app/lib/liba.so.1"},
 		},
+	} {
+		t.Run(tt.name, tt.check)
+	}
+}
+
+func TestSearchInherits(t *testing.T) {
+	for _, tt := range []searchCase{
 		{
 			name: "rpath is inherited, runpath is not",
 			make: func(tr tree) {
-				lib(tr, dirs...)
+				lib(tr)
 				tr.build("/r/libb.so.1", "/r/liba.so.1")
 				tr.build("/app", "/r/libb.so.1", "-Wl,--disable-new-dtags,-rpath,/r")
 			},
@@ -238,7 +270,7 @@ func TestSearchOrder(t *testing.T) {
 		{
 			name: "runpath is not inherited",
 			make: func(tr tree) {
-				lib(tr, dirs...)
+				lib(tr)
 				tr.build("/r/libb.so.1", "/r/liba.so.1")
 				tr.build("/app", "/r/libb.so.1", "-Wl,--enable-new-dtags,-rpath,/r")
 			},
@@ -247,7 +279,7 @@ func TestSearchOrder(t *testing.T) {
 		{
 			name: "a library with runpath does not take the program's rpath",
 			make: func(tr tree) {
-				lib(tr, dirs...)
+				lib(tr)
 				tr.build("/r/libb.so.1", "/r/liba.so.1", "-Wl,--enable-new-dtags,-rpath,/opt/app/lib")
 				tr.build("/app", "/r/libb.so.1", "-Wl,--disable-new-dtags,-rpath,/r")
 			},
@@ -256,7 +288,7 @@ func TestSearchOrder(t *testing.T) {
 		{
 			name: "hwcaps before the folder itself, the best first",
 			make: func(tr tree) {
-				lib(tr, append(dirs, "/usr/lib/glibc-hwcaps/x86-64-v2", "/usr/lib/glibc-hwcaps/x86-64-v4")...)
+				lib(tr, "/usr/lib/glibc-hwcaps/x86-64-v2", "/usr/lib/glibc-hwcaps/x86-64-v4")
 				tr.build("/app", "/r/liba.so.1")
 			},
 			opts: elfdeps.Options{HWCaps: []string{"x86-64-v3", "x86-64-v2"}},
@@ -265,7 +297,7 @@ func TestSearchOrder(t *testing.T) {
 		{
 			name: "another machine's library is passed over",
 			make: func(tr tree) {
-				lib(tr, dirs...)
+				lib(tr)
 				tr.build("/app", "/r/liba.so.1", "-Wl,-rpath,/foreign:/r")
 				b, err := os.ReadFile(filepath.Join(tr.root, "/r/liba.so.1"))
 				if err != nil {
@@ -277,20 +309,7 @@ func TestSearchOrder(t *testing.T) {
 			want: []string{"/r/liba.so.1"},
 		},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			tr := newTree(t)
-			tt.make(tr)
-			got, extra, err := tr.closure("/app", tt.opts)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(tt.want, got); diff != "" {
-				t.Errorf("targets (-want +got):\n%s", diff)
-			}
-			if diff := cmp.Diff(tt.extra, extra); diff != "" {
-				t.Errorf("library path (-want +got):\n%s", diff)
-			}
-		})
+		t.Run(tt.name, tt.check)
 	}
 }
 

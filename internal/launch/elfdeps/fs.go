@@ -95,7 +95,7 @@ func (f files) object(name string) (*object, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	defer file.Close() //nolint:errcheck // only read
+	defer file.Close()
 	o, err := parse(file, info.Size())
 	if err != nil {
 		return nil, "", fmt.Errorf("%s: %w", name, err)
@@ -109,7 +109,7 @@ func (f files) read(name string, limit int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close() //nolint:errcheck // only read
+	defer file.Close()
 	if info.Size() > limit {
 		return nil, fmt.Errorf("%w: %s has %d bytes, at most %d", ErrFormat, name, info.Size(), limit)
 	}
@@ -126,7 +126,7 @@ func (f files) head(name string, n int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close() //nolint:errcheck // only read
+	defer file.Close()
 	b, err := io.ReadAll(io.LimitReader(file, int64(n)))
 	if err != nil {
 		return nil, readError(err)

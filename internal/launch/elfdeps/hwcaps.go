@@ -24,7 +24,7 @@ func HWCaps(cpuinfo []byte) []string {
 		{"x86-64-v3", "avx avx2 bmi1 bmi2 f16c fma abm movbe xsave"},
 		{"x86-64-v4", "avx512f avx512bw avx512cd avx512dq avx512vl"},
 	} {
-		for _, flag := range strings.Fields(level.flags) {
+		for flag := range strings.FieldsSeq(level.flags) {
 			if !slices.Contains(flags, flag) {
 				return levels
 			}

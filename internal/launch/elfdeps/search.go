@@ -70,7 +70,7 @@ func newLoader(f files, opts *Options, interp string, machine elf.Machine) (*loa
 // platform returns the AT_PLATFORM of a machine, which is also the first part of
 // its multiarch name.
 func platform(m elf.Machine) string {
-	switch m { //nolint:exhaustive // the others have no name here
+	switch m {
 	case elf.EM_X86_64:
 		return "x86_64"
 	case elf.EM_AARCH64:
@@ -176,7 +176,7 @@ func plain(dirs []string) []folder {
 // mean the working directory, where nothing measured is: they are left out.
 func (l *loader) expand(list string, o *loaded) []folder {
 	var dirs []folder
-	for _, part := range strings.Split(list, ":") {
+	for part := range strings.SplitSeq(list, ":") {
 		dir, own := l.substitute(part, o)
 		if path.IsAbs(dir) && len(dirs) < maxPathDirs {
 			dirs = append(dirs, folder{path.Clean(dir), own})

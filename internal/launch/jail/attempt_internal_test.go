@@ -9,13 +9,19 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sworn-run/sworn/internal/launch/elfdeps"
 )
 
-// staticJob is a Spec for a job that is there without libraries: the test
-// binary would need them, so the job is the distribution's loader, which prints
-// its version.
-func staticJob() Spec {
-	const ldso = "/lib64/ld-linux-x86-64.so.2"
+// loaderSpec runs the distribution's loader, a program that needs no library: it
+// prints its version.
+func loaderSpec(t *testing.T) Spec {
+	t.Helper()
+	res, err := elfdeps.Closure("/bin/sh", elfdeps.Options{})
+	if err != nil || len(res.Deps) == 0 {
+		t.Fatalf("no loader: %v", err)
+	}
+	ldso := res.Deps[0].Target
 	c := Command{Path: ldso, Argv: []string{ldso, "--version"}}
 	return Spec{
 		Files: []File{{Source: ldso, Target: ldso, Executable: true}}, Command: c, Open: &c, Timeout: 10 * time.Second,
@@ -24,7 +30,7 @@ func staticJob() Spec {
 
 // Each way to get namespaces works here, and says what it is.
 func TestAttempts(t *testing.T) {
-	spec := staticJob()
+	spec := loaderSpec(t)
 	list := attempts(&spec, firstUID)
 	want := map[string]Isolation{
 		"namespaces":                       {Mode: "closed", UserNS: No, OwnUID: Yes, NoSwap: Yes, UID: firstUID},

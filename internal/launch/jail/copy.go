@@ -157,7 +157,7 @@ func measureOne(s *source, done *atomic.Uint64, open func(*source) (*os.File, er
 	if err != nil {
 		return d, err
 	}
-	defer in.Close() //nolint:errcheck // only read
+	defer in.Close()
 	out, err := open(s)
 	if err != nil {
 		return d, err

@@ -10,7 +10,7 @@ import (
 
 // Harden closes the calling process, the launcher, to its neighbours: no
 // ptrace, /proc/PID/mem or core (PR_SET_DUMPABLE 0), no core file
-// (RLIMIT_CORE 0), and no page of it swapped out (mlockall with MCL_CURRENT,
+// (RLIMIT_CORE 1), and no page of it swapped out (mlockall with MCL_CURRENT,
 // MCL_FUTURE and MCL_ONFAULT). Each is tried, and reported as
 // "launcher_non_dumpable", "launcher_no_core" and "launcher_locked". Start works
 // before and after it, for root and for others.
@@ -43,10 +43,25 @@ func isNonDumpable() State {
 	return Yes
 }
 
-// noCore sets RLIMIT_CORE to 0 and reads that back.
+// coreLimit is the RLIMIT_CORE that stops every core dump: no core file is as
+// small as one byte, and one byte is the value at which the kernel does not
+// start the program of a piped core_pattern either (core(5), fs/coredump.c). A
+// limit of 0 stops the file and not the program.
+const coreLimit = 1
+
+// noCore sets RLIMIT_CORE to coreLimit and reads that back. Where the hard limit
+// is 0 already and cannot be raised, a piped core_pattern would still get the
+// memory: that is not "yes".
 func noCore() State {
-	if err := setLimit(unix.RLIMIT_CORE, 0); err != nil {
+	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{Cur: coreLimit, Max: coreLimit}); err != nil {
 		return Refused(err)
+	}
+	var now unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_CORE, &now); err != nil {
+		return Refused(err)
+	}
+	if now.Cur != coreLimit || now.Max != coreLimit {
+		return No
 	}
 	return Yes
 }

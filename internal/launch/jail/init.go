@@ -3,6 +3,7 @@
 package jail
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -181,8 +182,7 @@ func (p *initProcess) finishRoot() error {
 		return as(failIsolation, err)
 	}
 	p.iso.Devices, p.iso.DevicesBy, p.iso.Proc = []string{"null", "urandom"}, by, No
-	uid, gid := p.scratchOwner()
-	if err := p.root.placeScratch(&p.cfg, uid, gid); err != nil {
+	if err := p.root.placeScratch(&p.cfg); err != nil {
 		return as(failIsolation, err)
 	}
 	if p.cfg.Proc {
@@ -197,15 +197,6 @@ func (p *initProcess) finishRoot() error {
 	}
 	p.iso.ClosedRoot = Yes
 	return nil
-}
-
-// scratchOwner is who the job will be: its own uid where the map holds it, else
-// init's.
-func (p *initProcess) scratchOwner() (uid, gid int) {
-	if p.cfg.UID < 0 || unix.Geteuid() != 0 {
-		return unix.Geteuid(), unix.Getegid()
-	}
-	return p.cfg.UID, p.cfg.GID
 }
 
 // measured copies the sources while the launcher is told how far it got.
@@ -243,10 +234,11 @@ func (p *initProcess) startStage(program *os.File) error {
 	if err != nil {
 		return fmt.Errorf("making the stage's socket: %w", err)
 	}
-	files := []uintptr{initStdin, initStdout, initStderr, uintptr(pair[1])}
+	unused := uintptr(2)
 	if program != nil {
-		files = append(files, program.Fd())
+		unused = program.Fd()
 	}
+	files := []uintptr{initStdin, initStdout, 2, uintptr(pair[1]), unused, initStderr}
 	p.stageCtl = os.NewFile(uintptr(pair[0]), "stage")
 	p.stage, err = syscall.ForkExec("/proc/self/exe", []string{nameStage}, &syscall.ProcAttr{
 		Dir: "/", Env: []string{}, Files: files, Sys: &syscall.SysProcAttr{Setsid: true},
@@ -302,21 +294,24 @@ func (p *initProcess) dropStage() error {
 	return nil
 }
 
-// execute lets the stage execute the job. The socket closes when it has.
+// execute lets the stage execute the job: the socket closes when it has. A stage
+// that ended by itself is told from a job by what it said before.
 func (p *initProcess) execute() error {
 	if _, err := p.stageCtl.Write([]byte{stageGo}); err != nil {
 		return fmt.Errorf("ordering the stage to execute: %w", err)
 	}
-	var r stageReport
-	err := (&conn{rw: p.stageCtl}).receive(&r)
-	switch {
-	case err == nil:
-		return fmt.Errorf("stage: %s", r.Error)
-	case errors.Is(err, io.EOF):
-		return p.stageCtl.Close()
-	default:
+	answer, err := io.ReadAll(io.LimitReader(p.stageCtl, 16))
+	if err != nil {
 		return fmt.Errorf("executing the job: %w", err)
 	}
+	if bytes.Equal(answer, []byte{stageExecuting}) {
+		return p.stageCtl.Close()
+	}
+	if n := len(answer) - 3; n >= 0 && answer[n] == stageFailed {
+		errno := unix.Errno(answer[n+1]) | unix.Errno(answer[n+2])<<8
+		return fmt.Errorf("executing %s: %w", p.cfg.Command.Path, errno)
+	}
+	return fmt.Errorf("executing %s: the stage is lost: %w", p.cfg.Command.Path, errWire)
 }
 
 // shimMain starts init for a launcher that is not root: the launcher may be

@@ -26,8 +26,7 @@ const refusedPrefix = "refused:"
 // Refused returns the State of a fact that failed with err: the errno's name,
 // or EIO when err holds no errno.
 func Refused(err error) State {
-	var errno unix.Errno
-	if errors.As(err, &errno) {
+	if errno, ok := errors.AsType[unix.Errno](err); ok {
 		if name := unix.ErrnoName(errno); name != "" {
 			return State(refusedPrefix + name)
 		}
@@ -98,7 +97,8 @@ type Isolation struct {
 	Seccomp State `json:"seccomp"`
 	// Keyring: the job has a new, empty session keyring.
 	Keyring State `json:"keyring"`
-	// NoCore: RLIMIT_CORE is 0.
+	// NoCore: RLIMIT_CORE is 1 byte, which stops core files and piped core
+	// handlers alike.
 	NoCore State `json:"no_core"`
 	// InitNonDumpable and LauncherNonDumpable: no ptrace, /proc/PID/mem or core
 	// of the job's init and of the launcher that called Start.

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -165,6 +166,13 @@ func TestStrict(t *testing.T) {
 func launcherMain(role string) int {
 	spec := newSpec("echo")
 	switch role {
+	case "caged":
+		return status(cage())
+	case "refused":
+		if j, err := jail.Start(context.Background(), spec); !errors.Is(err, jail.ErrIsolation) || j != nil {
+			return status(fmt.Errorf("without an open command: %w", err))
+		}
+		spec.Open = &jail.Command{Path: spec.Files[0].Source, Argv: spec.Command.Argv}
 	case "orphan":
 		spec.Command.Argv[0] = "job:hang"
 	case "strict":
@@ -189,8 +197,45 @@ func launcherMain(role string) int {
 		return status(err)
 	}
 	iso := j.Isolation()
+	if role == "refused" || role == "contained" {
+		fmt.Print(exit.Code, " ", iso.Mode, " ", iso.OwnUID)
+		return status(j.Close())
+	}
 	fmt.Print(exit.Code, " ", iso.Missing())
 	return status(j.Close())
+}
+
+// cage gives up, in a user namespace, the right to make any namespace, and
+// executes the launcher "refused".
+func cage() error {
+	runtime.LockOSThread()
+	if err := os.WriteFile("/proc/sys/user/max_user_namespaces", []byte("0"), 0); err != nil {
+		return err
+	}
+	const noRoot = 0x01 | 0x02
+	if err := unix.Prctl(unix.PR_SET_SECUREBITS, noRoot, 0, 0, 0); err != nil {
+		return err
+	}
+	return syscall.Exec("/proc/self/exe", []string{"launcher:refused"}, os.Environ())
+}
+
+// In a user namespace like that of a container there is a closed root without an
+// own uid; where no namespaces can be had, a run is open if the Spec says so.
+func TestContained(t *testing.T) {
+	for role, want := range map[string]string{
+		"contained": "42 closed refused:EINVAL",
+		"caged":     "42 open no",
+	} {
+		cmd := launcherCmd(t, "launcher:"+role, 0)
+		cmd.SysProcAttr = &syscall.SysProcAttr{
+			Cloneflags:  unix.CLONE_NEWUSER,
+			UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+			GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+		}
+		if out, err := cmd.CombinedOutput(); err != nil || string(out) != want {
+			t.Errorf("%s: %v, got %q, want %q", role, err, out, want)
+		}
+	}
 }
 
 // launcherCmd makes a command of the test binary, as another user if uid is
@@ -350,7 +395,57 @@ func TestLimits(t *testing.T) {
 	spec := jobSpec(t, "limits")
 	spec.Limits = jail.Limits{AddressSpace: 4 << 30, OpenFiles: 20, Processes: 30, FileSize: 1 << 20, CPUSeconds: 9}
 	got := runJob(t, spec, "")
-	if want := "0\n4294967296\n20\n30\n1048576\n9\n"; got.out != want {
+	if want := "1\n4294967296\n20\n30\n1048576\n9\n"; got.out != want {
 		t.Errorf("got %q, want %q; %s", got.out, want, got.err)
 	}
+}
+
+// A limit on memory that the launcher's own runtime could not live with, and an
+// environment of the largest size.
+func TestSmallAddressSpace(t *testing.T) {
+	spec := shellSpec(t, "sh", "-c", "echo ${#LARGE}")
+	spec.Limits.AddressSpace = 16 << 20
+	spec.Command.Env = []string{"LARGE=" + strings.Repeat("x", 100_000)}
+	for i := range 7 {
+		spec.Command.Env = append(spec.Command.Env, "MORE"+itoa(i)+"="+strings.Repeat("y", 120_000))
+	}
+	if got := runJob(t, spec, ""); got.out != "100000\n" || got.exit.Code != 0 {
+		t.Errorf("got %+v", got)
+	}
+}
+
+// Nothing of a job is left in the launcher.
+func TestNoLeaks(t *testing.T) {
+	open := func() int {
+		names, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(names)
+	}
+	one := func() {
+		j, err := jail.Start(context.Background(), jobSpec(t, "echo"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := j.Run(context.Background(), jail.IO{}); err != nil {
+			t.Error(err)
+		}
+		if err := j.Close(); err != nil {
+			t.Error(err)
+		}
+		bad := jobSpec(t, "echo")
+		bad.Files[0].Source = "/none"
+		if _, err := jail.Start(context.Background(), bad); !errors.Is(err, jail.ErrSource) {
+			t.Error(err)
+		}
+	}
+	one()
+	files, routines := open(), runtime.NumGoroutine()
+	for range 5 {
+		one()
+	}
+	eventually(t, "descriptors and goroutines are freed", func() bool {
+		return open() <= files && runtime.NumGoroutine() <= routines
+	})
 }

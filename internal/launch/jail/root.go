@@ -42,7 +42,7 @@ func newMount(fstype string, options []mountOption, optional string, attrs int) 
 	if err != nil {
 		return -1, No, fmt.Errorf("opening a new %s: %w", fstype, err)
 	}
-	defer unix.Close(fs) //nolint:errcheck // a configuration descriptor
+	defer unix.Close(fs)
 	for _, o := range options {
 		if err := unix.FsconfigSetString(fs, o.key, o.value); err != nil {
 			return -1, No, fmt.Errorf("setting %s=%s of %s: %w", o.key, o.value, fstype, err)
@@ -228,20 +228,34 @@ func (r *root) makeDevices() error {
 	return r.place(fd, "dev")
 }
 
-// placeScratch mounts the job's writable folder. It reports nothing about swap:
-// what the job writes there is its own.
-func (r *root) placeScratch(cfg *config, uid, gid int) error {
+// placeScratch mounts the job's writable folder, for the job's uid or, where the
+// user namespace does not know that, for init's own. It reports nothing about
+// swap: what the job writes there is its own.
+func (r *root) placeScratch(cfg *config) error {
+	uid, gid := unix.Geteuid(), unix.Getegid()
+	if cfg.UID >= 0 && uid == 0 {
+		uid, gid = cfg.UID, cfg.GID
+	}
+	fd, err := newScratch(cfg.Scratch, uid, gid)
+	if errors.Is(err, unix.EINVAL) {
+		fd, err = newScratch(cfg.Scratch, unix.Geteuid(), unix.Getegid())
+	}
+	if err != nil {
+		return err
+	}
+	return r.place(fd, ScratchDir[1:])
+}
+
+// newScratch makes the tmpfs of /scratch.
+func newScratch(size uint64, uid, gid int) (int, error) {
 	fd, _, err := newMount("tmpfs", []mountOption{
-		{"size", strconv.FormatUint(cfg.Scratch, 10)},
+		{"size", strconv.FormatUint(size, 10)},
 		{"mode", "0700"},
 		{"nr_inodes", strconv.Itoa(scratchInodes)},
 		{"uid", strconv.Itoa(uid)},
 		{"gid", strconv.Itoa(gid)},
 	}, "noswap", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV)
-	if err != nil {
-		return err
-	}
-	return r.place(fd, ScratchDir[1:])
+	return fd, err
 }
 
 // placeProc mounts a read-only /proc of the PID namespace, in which a user sees

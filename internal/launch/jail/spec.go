@@ -68,11 +68,12 @@ type File struct {
 }
 
 // Limits are resource limits of the job (setrlimit(2)). Zero leaves the limit
-// that the launcher has. RLIMIT_CORE is always 0.
+// that the launcher has. RLIMIT_CORE is always 1, which stops every dump.
 type Limits struct {
 	// AddressSpace is RLIMIT_AS in bytes.
 	AddressSpace uint64 `json:"address_space"`
-	// OpenFiles is RLIMIT_NOFILE.
+	// OpenFiles is RLIMIT_NOFILE. Zero means a soft limit of 1024 below the hard
+	// one that the launcher has.
 	OpenFiles uint64 `json:"open_files"`
 	// Processes is RLIMIT_NPROC: processes and threads of the job's uid. Zero
 	// means 4096: there is always a bound.

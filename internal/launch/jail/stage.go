@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"syscall"
 	"unsafe"
@@ -14,14 +15,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Descriptors of the stage, beside the job's 0, 1 and 2.
+// Descriptors of the stage, beside the job's 0 and 1. Its own standard error is
+// init's until the last moment: what the Go runtime may have to say does not
+// belong to the job.
 const (
 	stageControl = 3
-	stageProgram = 4 // the sealed program of an open run
+	stageProgram = 4 // the sealed program of an open run, else unused
+	stageStderr  = 5 // the job's standard error
 )
 
-// stageGo is the byte that makes the stage execute the job.
-const stageGo = 'g'
+// The bytes of the execution. Init sends stageGo. The stage answers with
+// stageExecuting right before execve, and with stageFailed and an errno, low byte
+// first, if it fails; the socket closes with a successful execve.
+const (
+	stageGo        = 'g'
+	stageExecuting = 'x'
+	stageFailed    = 'e'
+)
+
+// defaultOpenFiles is the soft RLIMIT_NOFILE where Limits.OpenFiles is zero.
+const defaultOpenFiles = 1024
 
 // stageMain is the process that becomes the job: it says that it is there, waits
 // for its orders, drops all privileges, reports, waits for one byte, and
@@ -45,6 +58,11 @@ func stageMain() error {
 	if err != nil {
 		return errors.Join(err, c.send(stageReport{Error: err.Error()}))
 	}
+	x, err := prepareExecution(&cfg)
+	if err != nil {
+		return errors.Join(err, c.send(stageReport{Error: err.Error()}))
+	}
+	debug.SetGCPercent(-1)
 	if err := c.send(report); err != nil {
 		return err
 	}
@@ -52,8 +70,11 @@ func stageMain() error {
 	if n, err := unix.Read(stageControl, b[:]); err != nil || n != 1 || b[0] != stageGo {
 		return fmt.Errorf("waiting for the order to execute: %w", errWire)
 	}
-	err = execute(&cfg)
-	return errors.Join(err, c.send(stageReport{Error: err.Error()}))
+	errno := x.run()
+	failed := [3]byte{stageFailed, byte(errno), byte(errno >> 8)}
+	_, _ = unix.Write(stageControl, failed[:])
+	unix.Exit(exitInternal)
+	return nil
 }
 
 // drop gives up everything that the job must not have and says what was
@@ -170,18 +191,103 @@ func noCaps() bool {
 	return true
 }
 
-// execute sets the resource limits, which the Go runtime could not live with
-// before, and executes the job.
-func execute(cfg *stageConfig) error {
-	for _, l := range []struct {
+// execution is all that execve needs, made before the resource limits hold: the
+// Go runtime may not get a page of memory any more after that.
+type execution struct {
+	path      *byte
+	argv, env []*byte
+	sealed    bool
+	limits    Limits
+}
+
+// prepareExecution makes it.
+func prepareExecution(cfg *stageConfig) (*execution, error) {
+	x := &execution{sealed: cfg.Sealed, limits: cfg.Limits}
+	path := cfg.Command.Path
+	if x.sealed {
+		path = "" // AT_EMPTY_PATH
+	}
+	var err error
+	if x.path, err = syscall.BytePtrFromString(path); err != nil {
+		return nil, fmt.Errorf("preparing the path: %w", err)
+	}
+	if x.argv, err = syscall.SlicePtrFromStrings(cfg.Command.Argv); err != nil {
+		return nil, fmt.Errorf("preparing arguments: %w", err)
+	}
+	if x.env, err = syscall.SlicePtrFromStrings(cfg.Command.Env); err != nil {
+		return nil, fmt.Errorf("preparing environment: %w", err)
+	}
+	if x.sealed {
+		return x, keepScript()
+	}
+	return x, nil
+}
+
+// keepScript keeps the sealed program open over execve if it is a script: its
+// interpreter opens it again by its descriptor.
+func keepScript() error {
+	var start [2]byte
+	keep := 0
+	if n, err := unix.Pread(stageProgram, start[:], 0); err != nil {
+		return fmt.Errorf("reading the sealed program: %w", err)
+	} else if n != 2 || start != [2]byte{'#', '!'} {
+		keep = unix.FD_CLOEXEC
+	}
+	if _, err := unix.FcntlInt(stageProgram, unix.F_SETFD, keep); err != nil {
+		return fmt.Errorf("marking the sealed program: %w", err)
+	}
+	return nil
+}
+
+// run gives the job its standard error and its limits, and executes it. It
+// returns only on failure. From the limits on it allocates nothing.
+func (x *execution) run() unix.Errno {
+	if err := unix.Dup3(stageStderr, 2, 0); err != nil {
+		return errnoOf(err)
+	}
+	if err := unix.CloseRange(stageStderr, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return errnoOf(err)
+	}
+	if err := x.limit(); err != nil {
+		return errnoOf(err)
+	}
+	at := [1]byte{stageExecuting}
+	if _, err := unix.Write(stageControl, at[:]); err != nil {
+		return errnoOf(err)
+	}
+	argv, env := uintptr(unsafe.Pointer(&x.argv[0])), uintptr(unsafe.Pointer(&x.env[0]))
+	var errno unix.Errno
+	if x.sealed {
+		_, _, errno = unix.RawSyscall6(unix.SYS_EXECVEAT, stageProgram, uintptr(unsafe.Pointer(x.path)), argv, env, unix.AT_EMPTY_PATH, 0)
+	} else {
+		_, _, errno = unix.RawSyscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(x.path)), argv, env)
+	}
+	runtime.KeepAlive(x)
+	return errno
+}
+
+// limit sets the resource limits, that on memory last.
+func (x *execution) limit() error {
+	if x.limits.OpenFiles == 0 {
+		// The Go runtime has raised the soft limit.
+		var l unix.Rlimit
+		if err := unix.Prlimit(0, unix.RLIMIT_NOFILE, nil, &l); err != nil {
+			return err
+		}
+		l.Cur = min(defaultOpenFiles, l.Max)
+		if err := unix.Prlimit(0, unix.RLIMIT_NOFILE, &l, nil); err != nil {
+			return err
+		}
+	}
+	for _, l := range [...]struct {
 		resource int
 		value    uint64
 	}{
-		{unix.RLIMIT_NOFILE, cfg.Limits.OpenFiles},
-		{unix.RLIMIT_FSIZE, cfg.Limits.FileSize},
-		{unix.RLIMIT_CPU, cfg.Limits.CPUSeconds},
-		{unix.RLIMIT_NPROC, cfg.Limits.Processes},
-		{unix.RLIMIT_AS, cfg.Limits.AddressSpace},
+		{unix.RLIMIT_NOFILE, x.limits.OpenFiles},
+		{unix.RLIMIT_FSIZE, x.limits.FileSize},
+		{unix.RLIMIT_CPU, x.limits.CPUSeconds},
+		{unix.RLIMIT_NPROC, x.limits.Processes},
+		{unix.RLIMIT_AS, x.limits.AddressSpace},
 	} {
 		if l.value == 0 {
 			continue
@@ -190,39 +296,13 @@ func execute(cfg *stageConfig) error {
 			return err
 		}
 	}
-	if err := unix.CloseRange(stageControl, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
-		return fmt.Errorf("closing descriptors: %w", err)
-	}
-	if cfg.Sealed {
-		return executeSealed(&cfg.Command)
-	}
-	if err := syscall.Exec(cfg.Command.Path, cfg.Command.Argv, cfg.Command.Env); err != nil {
-		return fmt.Errorf("executing %s: %w", cfg.Command.Path, err)
-	}
 	return nil
 }
 
-// executeSealed executes the program from its sealed memfd. A script's
-// interpreter opens it again by descriptor, so that one stays open for a script.
-func executeSealed(c *Command) error {
-	var start [2]byte
-	if n, err := unix.Pread(stageProgram, start[:], 0); err != nil {
-		return fmt.Errorf("reading the sealed program: %w", err)
-	} else if n == 2 && start == [2]byte{'#', '!'} {
-		if _, err := unix.FcntlInt(stageProgram, unix.F_SETFD, 0); err != nil {
-			return fmt.Errorf("keeping the sealed script open: %w", err)
-		}
+// errnoOf returns the errno in an error, EIO where there is none.
+func errnoOf(err error) unix.Errno {
+	if errno, ok := errors.AsType[unix.Errno](err); ok {
+		return errno
 	}
-	argv, err := syscall.SlicePtrFromStrings(c.Argv)
-	if err != nil {
-		return fmt.Errorf("preparing arguments: %w", err)
-	}
-	env, err := syscall.SlicePtrFromStrings(c.Env)
-	if err != nil {
-		return fmt.Errorf("preparing environment: %w", err)
-	}
-	empty := [1]byte{}
-	_, _, errno := unix.RawSyscall6(unix.SYS_EXECVEAT, stageProgram, uintptr(unsafe.Pointer(&empty[0])),
-		uintptr(unsafe.Pointer(&argv[0])), uintptr(unsafe.Pointer(&env[0])), unix.AT_EMPTY_PATH, 0)
-	return fmt.Errorf("executing the sealed copy of %s: %w", c.Path, errno)
+	return unix.EIO
 }

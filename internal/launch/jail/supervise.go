@@ -169,13 +169,13 @@ func (p *initProcess) sendOutput(to *os.File) (uint64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("opening %s: %w", ScratchDir, err)
 	}
-	defer unix.Close(scratch) //nolint:errcheck // only a path
+	defer unix.Close(scratch)
 	fd, err := unix.Openat2(scratch, p.cfg.OutputFile[len(ScratchDir)+1:], &how)
 	if err != nil {
 		return 0, fmt.Errorf("opening the output file: %w", err)
 	}
 	f := os.NewFile(uintptr(fd), "output")
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return 0, fmt.Errorf("examining the output file: %w", err)
