@@ -191,7 +191,7 @@ func TestDamagedLog(t *testing.T) {
 	m := newMachine(t)
 	p := m.files(t, nil, job(t), "copy")
 	m.run(t, "first", copyFlags(), job(t), "copy")
-	events := func() []byte {
+	events := func() []byte { // as if a launcher had died before it could extend them
 		l := m.log(t)
 		tag := [32]byte{3}
 		var b []byte
@@ -201,16 +201,16 @@ func TestDamagedLog(t *testing.T) {
 		}
 		return b
 	}
-	for name, tail := range map[string][]byte{
-		"events that never reached the register": events(),
-		"half an event":                          events()[:100],
-		"a byte":                                 {0},
-		"zeros, as after a power loss":           make([]byte, 4096),
+	for name, tail := range map[string]func() []byte{
+		"events that never reached the register": events,
+		"half an event":                          func() []byte { return events()[:100] },
+		"a byte":                                 func() []byte { return []byte{0} },
+		"zeros, as after a power loss":           func() []byte { return make([]byte, 4096) },
 	} {
 		file := m.logFile(t)
 		b, err := os.ReadFile(file)
 		if err == nil {
-			err = os.WriteFile(file, append(b, tail...), 0o600)
+			err = os.WriteFile(file, append(b, tail()...), 0o600)
 		}
 		if err != nil {
 			t.Fatal(err)
