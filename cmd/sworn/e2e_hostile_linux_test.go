@@ -1,0 +1,45 @@
+package main
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+// folder makes a folder of the machine with one file in it, and returns the
+// file's path.
+func (m *machine) folder(t *testing.T, dir, name, text string) string {
+	t.Helper()
+	if err := os.MkdirAll(m.path(dir), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return m.write(t, dir+"/"+name, text)
+}
+
+// The same of weights, whose name stands in the record: the policy wants it.
+func TestWeightsByAnotherName(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	script := []string{"/bin/sh", "-c", "read -r a < {weights}; echo $a"}
+	p := m.policy(t, m.run(t, "golden", []string{"--weights", m.folder(t, "good", "w", "page\n")}, script...))
+	r := m.verify(t, m.run(t, "page", []string{"--weights", m.folder(t, "bad", "w; echo forged", "page\n")}, script...), p)
+	refused(t, "weights by another name", r, "components.match")
+	trusted(t, m.verify(t, m.run(t, "other", []string{"--weights", m.folder(t, "other", "w", "page\n")}, script...), p))
+}
+
+// Two files change places: each has the name and the digest that the policy
+// wants, and stands where the other belongs.
+func TestFilesChangePlaces(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	allow, deny := m.write(t, "allow", "alice\n"), m.write(t, "deny", "mallory\n")
+	script := []string{"/bin/sh", "-c", "read -r a < " + allow + "; echo allowed: $a"}
+	p := m.policy(t, m.run(t, "golden", []string{"--add", "allow=" + allow, "--add", "deny=" + deny}, script...))
+	m.write(t, "allow", "mallory\n")
+	m.write(t, "deny", "alice\n")
+	d := m.do(t, m.runArgs("page", []string{"--add", "allow=" + deny, "--add", "deny=" + allow}, script...)...)
+	if d.code != 0 || !strings.Contains(d.out, "mallory") {
+		t.Fatalf("exit status %d, the job wrote %q: %s", d.code, d.out, d.err)
+	}
+	refused(t, "changed places", m.verify(t, m.read(t, "page.cer.json"), p), "components.match")
+}
