@@ -16,6 +16,20 @@ func (m *machine) folder(t *testing.T, dir, name, text string) string {
 	return m.write(t, dir+"/"+name, text)
 }
 
+// Whoever runs the job chooses what its files are called. A name that reaches
+// the command line must not say anything that record and policy do not.
+func TestInputNameSaysNothing(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	script := []string{"/bin/sh", "-c", "read -r a < {input}; echo $a"}
+	p := m.policy(t, m.run(t, "golden", []string{"--input", m.folder(t, "good", "page.png", "page\n")}, script...))
+	d := m.do(t, m.runArgs("page", []string{"--input", m.folder(t, "bad", "page.png; echo forged", "page\n")}, script...)...)
+	if d.code != 0 || d.out != "page\n" {
+		t.Errorf("exit status %d, the job wrote %q: %s", d.code, d.out, d.err)
+	}
+	trusted(t, m.verify(t, m.read(t, "page.cer.json"), p))
+}
+
 // The same of weights, whose name stands in the record: the policy wants it.
 func TestWeightsByAnotherName(t *testing.T) {
 	t.Parallel()

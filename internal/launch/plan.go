@@ -346,7 +346,7 @@ func (p *Plan) placeholder(word string) (string, bool, error) {
 		if err != nil {
 			return "", true, err
 		}
-		p.input, value = source, jail.InputTarget(source)
+		p.input, value = source, jail.InputTarget
 	case "output":
 		if !named {
 			p.output, value = outputFile, outputFile
