@@ -57,3 +57,11 @@ func TestFilesChangePlaces(t *testing.T) {
 	}
 	refused(t, "changed places", m.verify(t, m.read(t, "page.cer.json"), p), "components.match")
 }
+
+// The record says that a parameter was applied, which the command never saw.
+func TestParameterInsideParameter(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	flags := []string{"--param", "temperature=0", "--param", "x{param:temperature=9"}
+	m.refuse(t, "page.cer.json", m.runArgs("page", flags, job(t), "say", "{param:x{param:temperature}"), "parameter")
+}
