@@ -1,9 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"os"
+	"slices"
 	"strings"
 	"testing"
+	"unicode"
 )
 
 // folder makes a folder of the machine with one file in it, and returns the
@@ -64,4 +67,44 @@ func TestParameterInsideParameter(t *testing.T) {
 	m := newMachine(t)
 	flags := []string{"--param", "temperature=0", "--param", "x{param:temperature=9"}
 	m.refuse(t, "page.cer.json", m.runArgs("page", flags, job(t), "say", "{param:x{param:temperature}"), "parameter")
+}
+
+// A verdict shows the parameters, which no policy restricts, and tells what
+// reached the command from what did not.
+func TestParametersAreShown(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	flags := []string{"--param", "lang=eng", "--param", "temperature=0"}
+	p := m.policy(t, m.run(t, "golden", flags, job(t), "say", "{param:lang}"))
+	r := m.verify(t, m.run(t, "page", []string{"--param", "lang=-x forged", "--param", "temperature=1"}, job(t), "say", "{param:lang}"), p)
+	trusted(t, r)
+	var text bytes.Buffer
+	if err := r.WriteText(&text, false); err != nil {
+		t.Fatal(err)
+	}
+	want := `  with what        parameters applied: "lang"="-x forged"; declared, and nothing more: "temperature"="1"`
+	if !slices.Contains(strings.Split(text.String(), "\n"), want) {
+		t.Errorf("no line %q in:\n%s", want, &text)
+	}
+}
+
+// What a hostile capsule holds does not reach the terminal as it is: no escape
+// sequence, nothing that hides or reorders text.
+func TestInspectIsPrintable(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	flags := []string{"--param", "a\x1b[2J\u202eb=\u200b\u009b1"}
+	c := open(t, m.run(t, "page", flags, job(t), "say", "x"))
+	c.Evidence[0].Parts[0].Name = "attest\x1b]0;title\a\u2066"
+	file, err := c.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.write(t, "hostile.cer.json", string(file))
+	for _, args := range [][]string{{"inspect"}, {"verify", "--explain"}} {
+		d := m.do(t, append(args, m.path("hostile.cer.json"))...)
+		if i := strings.IndexFunc(d.out+d.err, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }); i >= 0 || d.out == "" {
+			t.Errorf("%v: %q", args, (d.out + d.err)[max(0, i-40):])
+		}
+	}
 }
