@@ -167,6 +167,11 @@ func (r *Runtime) checkParts() error {
 	if r.Exit.Code < -1 || r.Exit.Code > 255 || (r.Exit.Code == -1) != (r.Exit.Signal != nil) || r.Exit.Signal != nil && *r.Exit.Signal == "" {
 		return fmt.Errorf("runtime exit: %w", ErrSchema)
 	}
+	for i := range r.Parameters {
+		if err := CheckParameter(r.Parameters[i].Name); err != nil {
+			return fmt.Errorf("runtime: %w", err)
+		}
+	}
 	sorted := func(n int, name func(int) string) bool {
 		for i := range n {
 			if name(i) == "" || i > 0 && name(i-1) >= name(i) {
@@ -183,10 +188,24 @@ func (r *Runtime) checkParts() error {
 	return nil
 }
 
-// Applied reports whether a command template holds the placeholder of the
-// parameter with the given name.
+// Applied reports whether the arguments of a command template hold the
+// placeholder of the parameter with the given name. The program itself, the
+// template's first string, holds none.
 func Applied(template []string, name string) bool {
-	return slices.ContainsFunc(template, func(a string) bool { return strings.Contains(a, "{param:"+name+"}") })
+	if len(template) == 0 {
+		return false
+	}
+	return slices.ContainsFunc(template[1:], func(a string) bool { return strings.Contains(a, "{param:"+name+"}") })
+}
+
+// CheckParameter refuses the name of a parameter that is empty or holds a brace:
+// in {param:x{param:y}, a parameter called "x{param:y" would stand, and another
+// called "y" would seem to. The error wraps ErrSchema.
+func CheckParameter(name string) error {
+	if name == "" || strings.ContainsAny(name, "{}") {
+		return fmt.Errorf("parameter name %q: empty or with a brace: %w", name, ErrSchema)
+	}
+	return nil
 }
 
 // ModelName returns the snapshot's model for the components of a launch: the

@@ -106,7 +106,7 @@ func definitions() []definition {
 		{id: "log.anchor", class: info, spec: "SPEC 5", run: checkLogAnchor, passes: "a register anchors the log"},
 		{id: "launcher.rooted", class: required, spec: "SPEC 8", run: checkLauncherRooted, passes: "a measured boot covers the launcher"},
 		{id: "launcher.exclusive", class: required, spec: "SPEC 8", run: checkLauncherExclusive, passes: "the job could not quote, extend or trace"},
-		{id: "components.match", class: required, spec: "SPEC 9", run: checkComponentsMatch, passes: "each component the policy lists was measured once, with one of its digests or values"},
+		{id: "components.match", class: required, spec: "SPEC 9", run: checkComponentsMatch, passes: "each component the policy lists was measured once, in its place, with one of its digests or values"},
 		{id: "components.closed", class: required, spec: "SPEC 8", run: checkComponentsClosed, passes: "the job's root held the measured files and nothing else, and the policy lists each"},
 		{id: "protection.storage", class: required, spec: "SPEC 8", run: checkProtectionStorage, passes: "the job could read no bytes but the measured ones"},
 		{id: "protection.memory", class: required, spec: "SPEC 8", run: checkProtectionMemory, passes: "memory cannot leave by swap, hibernation or dump"},

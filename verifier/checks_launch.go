@@ -112,6 +112,9 @@ func checkComponentsMatch(a *appraisal) outcome {
 			return failed(fmt.Sprintf("%s is %s, policy wants %s", key, shortDigest(found.Digest), shortDigest(p.Digest))).
 				with(strings.Join(p.Digest, " or "), strings.Join(found.Digest, " or "))
 		}
+		if p.Path != "" && found.Path != p.Path {
+			return failed(fmt.Sprintf("%s stood at %q, policy wants it at %q", key, found.Path, p.Path)).with(p.Path, found.Path)
+		}
 	}
 	if a.in.Policy.Others != OthersReport {
 		if c := a.unlisted(); c != nil {

@@ -12,10 +12,17 @@ import (
 )
 
 // PolicyComponents turns measured components into a policy's reference values.
+// Weights, configuration and added files have their paths in it: their names are
+// their giver's choice, and it is by the path that the job tells them apart. The
+// name of a program is its path, and that of a library is what it is found by.
 func PolicyComponents(components []*cer.Component) []PolicyComponent {
 	out := make([]PolicyComponent, 0, len(components))
 	for _, c := range components {
-		out = append(out, PolicyComponent{Role: c.Role, Name: c.Name, Digest: slices.Clone(c.Digest), Value: slices.Clone(c.Value)})
+		p := PolicyComponent{Role: c.Role, Name: c.Name, Digest: slices.Clone(c.Digest), Value: slices.Clone(c.Value)}
+		if c.Role == cer.RoleWeights || c.Role == cer.RoleConfig || c.Role == cer.RoleFile {
+			p.Path = c.Path
+		}
+		out = append(out, p)
 	}
 	return out
 }

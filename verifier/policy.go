@@ -131,6 +131,9 @@ type PolicyComponent struct {
 	Role string `json:"role"`
 	// Name is the component's name; empty for argv only.
 	Name string `json:"name,omitzero"`
+	// Path is where the job must have found the file: absolute and clean, in the
+	// job's root. Empty accepts any place; launcher, argv and env have none.
+	Path string `json:"path,omitzero"`
 	// Digest lists the acceptable digests as `scheme[;param=value…]:hex`, any
 	// one; scheme and parameters count. Argv and env have none.
 	Digest []string `json:"digest,omitzero"`

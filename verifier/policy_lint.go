@@ -67,6 +67,9 @@ func (l *linter) components() {
 		if n := len(c.Digest); n > 1 {
 			l.say("%s: any one of %d digests suffices", componentMember(i, c), n)
 		}
+		if c.Role == cer.RoleArgv && strings.Contains(string(c.Value), "{param:") {
+			l.say("%s: holds {param:…}, for which any value suffices; verdicts show it", componentMember(i, c))
+		}
 	}
 	refuse := l.p.Others == OthersRefuse
 	for _, role := range []string{cer.RoleLauncher, cer.RoleBinary, cer.RoleArgv} {

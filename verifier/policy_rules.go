@@ -180,6 +180,10 @@ func (c *PolicyComponent) check(at string) error {
 	if len(c.Name) > maxComponentName || !utf8.ValidString(c.Name) {
 		return policyError(at, "name: want at most %d bytes of UTF-8", maxComponentName)
 	}
+	if file := (&cer.Component{Role: c.Role}).IsFile(); c.Path != "" && (!file || len(c.Path) > maxComponentName ||
+		!utf8.ValidString(c.Path) || !path.IsAbs(c.Path) || path.Clean(c.Path) != c.Path) {
+		return policyError(at, "path: want a clean absolute path of at most %d bytes, of a file in the job's root", maxComponentName)
+	}
 	switch c.Role {
 	case cer.RoleLauncher, cer.RoleBinary, cer.RoleInterpreter, cer.RoleScriptInterpreter,
 		cer.RoleLibrary, cer.RoleWeights, cer.RoleConfig, cer.RoleFile:

@@ -90,13 +90,38 @@ func (r *Report) rows() [][2]string {
 	if !r.Trusted {
 		claim = "  (as the capsule says)"
 	}
-	return [][2]string{
-		{"what ran", r.whatRan() + claim},
+	rows := [][2]string{{"what ran", r.whatRan() + claim}}
+	if len(s.Parameters) > 0 {
+		rows = append(rows, [2]string{"with what", parametersText(s.Parameters)})
+	}
+	return append(rows, [][2]string{
 		{"on what", fmt.Sprintf("input %s bytes sha256:%s…%s%s", s.Input.Size, s.Input.SHA256[:12], r.isFile("input.file"), taken(s.Input))},
 		{"what came out", fmt.Sprintf("output %s bytes sha256:%s…%s, %s", s.Output.Size, s.Output.SHA256[:12], r.isFile("output.file"), exitText(s.Exit))},
 		{"where", r.where()},
 		{"when", r.when()},
+	}...)
+}
+
+// parametersText tells the parameters that reached the command from those that
+// somebody declared beside it. A policy wants the command's template and takes
+// any value in it, so that whoever relies on the verdict has to see them.
+func parametersText(parameters []cer.Parameter) string {
+	var applied, declared []string
+	for _, p := range parameters {
+		if text := fmt.Sprintf("%.40q=%.100q", p.Name, p.Value); p.Applied {
+			applied = append(applied, text)
+		} else {
+			declared = append(declared, text)
+		}
 	}
+	var out []string
+	if len(applied) > 0 {
+		out = append(out, "parameters applied: "+strings.Join(applied, ", "))
+	}
+	if len(declared) > 0 {
+		out = append(out, "declared, and nothing more: "+strings.Join(declared, ", "))
+	}
+	return strings.Join(out, "; ")
 }
 
 func (r *Report) isFile(id string) string {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"unicode"
 
 	"github.com/spf13/cobra"
 )
@@ -77,15 +78,16 @@ func (a *app) exit(err error) int {
 		hint = hintFor(err)
 	}
 	if hint != noHint {
-		_, _ = fmt.Fprintln(a.stderr, "hint:", hint)
+		_, _ = fmt.Fprintln(a.stderr, "hint:", line(hint))
 	}
 	return s.code
 }
 
-// line makes a message one printable line.
+// line makes a message one printable line: no control character, nothing
+// invisible, none of Unicode's marks that reorder what is read.
 func line(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < 0x20 || r == 0x7f || r >= 0x80 && r < 0xa0 {
+		if !unicode.IsPrint(r) {
 			return ' '
 		}
 		return r

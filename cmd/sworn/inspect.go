@@ -120,13 +120,13 @@ type treeWriter struct {
 
 func (t *treeWriter) row(depth int, name, value string) {
 	if t.err == nil {
-		_, t.err = fmt.Fprintf(t.w, "%*s%-*s %s\n", 2*depth, "", 24-2*depth, name, line(value))
+		_, t.err = fmt.Fprintf(t.w, "%*s%-*s %s\n", 2*depth, "", 24-2*depth, line(name), line(value))
 	}
 }
 
 func (t *treeWriter) head(name string) {
 	if t.err == nil {
-		_, t.err = fmt.Fprintln(t.w, name)
+		_, t.err = fmt.Fprintln(t.w, line(name))
 	}
 }
 

@@ -277,6 +277,11 @@ func (p *Plan) substitute() error {
 	if !slices.IsSortedFunc(p.job.Params, func(a, b cer.Fact) int { return strings.Compare(a.Name, b.Name) }) {
 		return fmt.Errorf("parameters are not sorted: %w", ErrUsage)
 	}
+	for _, f := range p.job.Params {
+		if err := cer.CheckParameter(f.Name); err != nil {
+			return fmt.Errorf("%w: %w", ErrUsage, err)
+		}
+	}
 	for i, arg := range p.job.Command {
 		if i == 0 {
 			p.argv = append(p.argv, arg)
@@ -346,7 +351,7 @@ func (p *Plan) placeholder(word string) (string, bool, error) {
 		if err != nil {
 			return "", true, err
 		}
-		p.input, value = source, jail.InputTarget(source)
+		p.input, value = source, jail.InputTarget
 	case "output":
 		if !named {
 			p.output, value = outputFile, outputFile

@@ -49,7 +49,7 @@ type source struct {
 func planSources(cfg *config) (files []source, total uint64, err error) {
 	wanted := cfg.Files
 	if cfg.Input != "" {
-		wanted = append(slices.Clip(wanted), File{Source: cfg.Input, Target: InputTarget(cfg.Input)})
+		wanted = append(slices.Clip(wanted), File{Source: cfg.Input, Target: InputTarget})
 	}
 	type inode struct{ dev, ino uint64 }
 	known := make(map[inode]int)

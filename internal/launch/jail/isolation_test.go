@@ -96,7 +96,7 @@ func TestProbe(t *testing.T) {
 		if !strings.HasPrefix(facts["self"], self) || !strings.HasSuffix(facts["self"], rest) {
 			t.Errorf("self is %q, want %q … %q", facts["self"], self, rest)
 		}
-		want := []string{"/bin/job", "/dev/null", "/dev/urandom", "/input/secret", "/scratch/x"}
+		want := []string{"/bin/job", "/dev/null", "/dev/urandom", jail.InputTarget, "/scratch/x"}
 		have := strings.Fields(strings.Trim(facts["files"], "[]"))
 		slices.Sort(have)
 		if !slices.Equal(have, want) {

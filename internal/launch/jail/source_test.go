@@ -117,7 +117,7 @@ func TestBadSources(t *testing.T) {
 }
 
 func TestInputFile(t *testing.T) {
-	spec := jobSpec(t, "cat", "/input/page.png")
+	spec := jobSpec(t, "cat", jail.InputTarget)
 	spec.InputFile = write(t, "page.png", []byte("a page"))
 	j := start(t, spec)
 	if d, ok := j.Input(); !ok || d != (jail.Digest{SHA256: sha256.Sum256([]byte("a page")), Size: 6}) {

@@ -34,6 +34,9 @@ const (
 	ScratchDir = "/scratch"
 	// InputDir holds the input file, if Spec.InputFile is set.
 	InputDir = "/input"
+	// InputTarget is the input file in the job's root, whatever it is called
+	// outside: its name there is measured by nobody, and must not reach the job.
+	InputTarget = InputDir + "/input"
 )
 
 // Limits that hold for every Spec.
@@ -106,7 +109,7 @@ type Spec struct {
 	// Files are the files of the root, measured in this order.
 	Files []File
 	// InputFile is the source path of the input, where the job takes it as a file:
-	// it stands at InputTarget(InputFile), is copied and hashed like the others,
+	// it stands at InputTarget, is copied and hashed like the others,
 	// and its digest is Jail.Input. Empty: none.
 	InputFile string
 	// OutputFile is the path of the output in the root, directly or deeper under

@@ -19,12 +19,6 @@ func reserved() []string {
 	return []string{ScratchDir, InputDir, "/dev", "/proc"}
 }
 
-// InputTarget returns the path in the job's root of the input file source:
-// its base name in InputDir.
-func InputTarget(source string) string {
-	return path.Join(InputDir, path.Base(source))
-}
-
 // check refuses a Spec that is contradictory or over a limit: ErrSpec.
 func (s *Spec) check() error {
 	for _, step := range []func() error{s.checkShape, s.checkFiles, s.checkCommands} {

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"unicode"
+)
+
+// folder makes a folder of the machine with one file in it, and returns the
+// file's path.
+func (m *machine) folder(t *testing.T, dir, name, text string) string {
+	t.Helper()
+	if err := os.MkdirAll(m.path(dir), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return m.write(t, dir+"/"+name, text)
+}
+
+// Whoever runs the job chooses what its files are called. A name that reaches
+// the command line must not say anything that record and policy do not.
+func TestInputNameSaysNothing(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	script := []string{"/bin/sh", "-c", "read -r a < {input}; echo $a"}
+	p := m.policy(t, m.run(t, "golden", []string{"--input", m.folder(t, "good", "page.png", "page\n")}, script...))
+	d := m.do(t, m.runArgs("page", []string{"--input", m.folder(t, "bad", "page.png; echo forged", "page\n")}, script...)...)
+	if d.code != 0 || d.out != "page\n" {
+		t.Errorf("exit status %d, the job wrote %q: %s", d.code, d.out, d.err)
+	}
+	trusted(t, m.verify(t, m.read(t, "page.cer.json"), p))
+}
+
+// The same of weights, whose name stands in the record: the policy wants it.
+func TestWeightsByAnotherName(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	script := []string{"/bin/sh", "-c", "read -r a < {weights}; echo $a"}
+	p := m.policy(t, m.run(t, "golden", []string{"--weights", m.folder(t, "good", "w", "page\n")}, script...))
+	r := m.verify(t, m.run(t, "page", []string{"--weights", m.folder(t, "bad", "w; echo forged", "page\n")}, script...), p)
+	refused(t, "weights by another name", r, "components.match")
+	trusted(t, m.verify(t, m.run(t, "other", []string{"--weights", m.folder(t, "other", "w", "page\n")}, script...), p))
+}
+
+// Two files change places: each has the name and the digest that the policy
+// wants, and stands where the other belongs.
+func TestFilesChangePlaces(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	allow, deny := m.write(t, "allow", "alice\n"), m.write(t, "deny", "mallory\n")
+	script := []string{"/bin/sh", "-c", "read -r a < " + allow + "; echo allowed: $a"}
+	p := m.policy(t, m.run(t, "golden", []string{"--add", "allow=" + allow, "--add", "deny=" + deny}, script...))
+	m.write(t, "allow", "mallory\n")
+	m.write(t, "deny", "alice\n")
+	d := m.do(t, m.runArgs("page", []string{"--add", "allow=" + deny, "--add", "deny=" + allow}, script...)...)
+	if d.code != 0 || !strings.Contains(d.out, "mallory") {
+		t.Fatalf("exit status %d, the job wrote %q: %s", d.code, d.out, d.err)
+	}
+	refused(t, "changed places", m.verify(t, m.read(t, "page.cer.json"), p), "components.match")
+}
+
+// The record says that a parameter was applied, which the command never saw.
+func TestParameterInsideParameter(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	flags := []string{"--param", "temperature=0", "--param", "x{param:temperature=9"}
+	m.refuse(t, "page.cer.json", m.runArgs("page", flags, job(t), "say", "{param:x{param:temperature}"), "parameter")
+}
+
+// A verdict shows the parameters, which no policy restricts, and tells what
+// reached the command from what did not.
+func TestParametersAreShown(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	flags := []string{"--param", "lang=eng", "--param", "temperature=0"}
+	p := m.policy(t, m.run(t, "golden", flags, job(t), "say", "{param:lang}"))
+	r := m.verify(t, m.run(t, "page", []string{"--param", "lang=-x forged", "--param", "temperature=1"}, job(t), "say", "{param:lang}"), p)
+	trusted(t, r)
+	var text bytes.Buffer
+	if err := r.WriteText(&text, false); err != nil {
+		t.Fatal(err)
+	}
+	want := `  with what        parameters applied: "lang"="-x forged"; declared, and nothing more: "temperature"="1"`
+	if !slices.Contains(strings.Split(text.String(), "\n"), want) {
+		t.Errorf("no line %q in:\n%s", want, &text)
+	}
+}
+
+// What a hostile capsule holds does not reach the terminal as it is: no escape
+// sequence, nothing that hides or reorders text.
+func TestInspectIsPrintable(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	flags := []string{"--param", "a\x1b[2J\u202eb=\u200b\u009b1"}
+	c := open(t, m.run(t, "page", flags, job(t), "say", "x"))
+	c.Evidence[0].Parts[0].Name = "attest\x1b]0;title\a\u2066"
+	file, err := c.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.write(t, "hostile.cer.json", string(file))
+	for _, args := range [][]string{{"inspect"}, {"verify", "--explain"}} {
+		d := m.do(t, append(args, m.path("hostile.cer.json"))...)
+		if i := strings.IndexFunc(d.out+d.err, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }); i >= 0 || d.out == "" {
+			t.Errorf("%v: %q", args, (d.out + d.err)[max(0, i-40):])
+		}
+	}
+}
