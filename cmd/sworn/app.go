@@ -120,7 +120,7 @@ says so; 2 usage or I/O.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return wrap(err, cmd.CommandPath()+" --help")
 	})
-	root.AddCommand(a.verifyCommand(), a.inspectCommand(), a.policyCommand())
+	root.AddCommand(a.verifyCommand(), a.inspectCommand(), a.explainCommand(), a.policyCommand())
 	a.addPlatform(root)
 	helpers(root)
 	return root
