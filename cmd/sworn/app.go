@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"unicode"
 
 	"github.com/spf13/cobra"
 )
@@ -82,14 +83,16 @@ func (a *app) exit(err error) int {
 	return s.code
 }
 
-// line makes a message one printable line.
+// line makes a message one printable line: no control character, no line
+// separator, nothing invisible, none of Unicode's marks that reorder what is
+// read. What it prints may come from a hostile file.
 func line(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < 0x20 || r == 0x7f || r >= 0x80 && r < 0xa0 {
+		if !unicode.IsPrint(r) {
 			return ' '
 		}
 		return r
-	}, s)
+	}, strings.ToValidUTF8(s, " "))
 }
 
 // command builds the command tree.
