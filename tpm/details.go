@@ -12,8 +12,40 @@ import (
 // details returns the decoded fields under the names of the TPM 2.0 Library
 // Specification, Part 2, in the order of the parts.
 func (e *evidence) details() []attest.Detail {
-	q, p := e.quote, e.public
-	d := []attest.Detail{
+	p := e.public
+	d := append(e.quote.details(), []attest.Detail{
+		{Name: "sigAlg", Value: fmt.Sprintf("%v with %v", e.signature.alg, e.signature.hash)},
+		{Name: "AK type", Value: p.typeText()},
+		{Name: "AK nameAlg", Value: p.nameAlg.String()},
+		{Name: "AK objectAttributes", Value: p.attributes.String()},
+		{Name: "AK authPolicy", Value: orNone(p.authPolicy)},
+		{Name: "AK Name", Value: hex.EncodeToString(p.name())},
+	}...)
+	parent := "TPM_RH_ENDORSEMENT"
+	if e.parent != nil {
+		parent += ", storage key " + hex.EncodeToString(e.parent)
+	}
+	return append(d, attest.Detail{Name: "AK parent", Value: parent})
+}
+
+// QuoteDetails returns the decoded fields of a quote by itself: of the exact
+// bytes of a TPMS_ATTEST (Part 2, 10.12.12) with a TPMS_QUOTE_INFO, under the
+// names and in the order of Part 2, with their units. Nothing is verified. The
+// error wraps [attest.ErrForm].
+func QuoteDetails(b []byte) ([]attest.Detail, error) {
+	if len(b) > maxAttest {
+		return nil, fmt.Errorf("quote of %d bytes, limit %d: %w", len(b), maxAttest, attest.ErrForm)
+	}
+	q, err := parseQuote(b)
+	if err != nil {
+		return nil, fmt.Errorf("parsing a quote: %w", err)
+	}
+	return q.details(), nil
+}
+
+// details returns the decoded fields of the quote.
+func (q *quote) details() []attest.Detail {
+	return []attest.Detail{
 		{Name: "type", Value: "TPM_ST_ATTEST_QUOTE"},
 		{Name: "qualifiedSigner", Value: hex.EncodeToString(q.qualifiedSigner)},
 		{Name: "extraData", Value: orNone(q.extraData)},
@@ -24,18 +56,7 @@ func (e *evidence) details() []attest.Detail {
 		{Name: "firmwareVersion", Value: fmt.Sprintf("0x%016x", q.firmware)},
 		{Name: "pcrSelect", Value: q.selectionText()},
 		{Name: "pcrDigest", Value: hex.EncodeToString(q.digest)},
-		{Name: "sigAlg", Value: fmt.Sprintf("%v with %v", e.signature.alg, e.signature.hash)},
-		{Name: "AK type", Value: p.typeText()},
-		{Name: "AK nameAlg", Value: p.nameAlg.String()},
-		{Name: "AK objectAttributes", Value: p.attributes.String()},
-		{Name: "AK authPolicy", Value: orNone(p.authPolicy)},
-		{Name: "AK Name", Value: hex.EncodeToString(p.name())},
 	}
-	parent := "TPM_RH_ENDORSEMENT"
-	if e.parent != nil {
-		parent += ", storage key " + hex.EncodeToString(e.parent)
-	}
-	return append(d, attest.Detail{Name: "AK parent", Value: parent})
 }
 
 // orNone returns b in hex, or "none".

@@ -83,15 +83,16 @@ func (a *app) exit(err error) int {
 	return s.code
 }
 
-// line makes a message one printable line: no control character, nothing
-// invisible, none of Unicode's marks that reorder what is read.
+// line makes a message one printable line: no control character, no line
+// separator, nothing invisible, none of Unicode's marks that reorder what is
+// read. What it prints may come from a hostile file.
 func line(s string) string {
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
 			return ' '
 		}
 		return r
-	}, s)
+	}, strings.ToValidUTF8(s, " "))
 }
 
 // command builds the command tree.
@@ -122,7 +123,7 @@ says so; 2 usage or I/O.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return wrap(err, cmd.CommandPath()+" --help")
 	})
-	root.AddCommand(a.verifyCommand(), a.inspectCommand(), a.policyCommand())
+	root.AddCommand(a.verifyCommand(), a.inspectCommand(), a.explainCommand(), a.policyCommand())
 	a.addPlatform(root)
 	helpers(root)
 	return root

@@ -2,19 +2,16 @@ package main
 
 import (
 	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"io"
+	"os"
 	"strconv"
-	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/spf13/cobra"
 
-	"github.com/sworn-run/sworn/attest"
 	"github.com/sworn-run/sworn/cer"
 	"github.com/sworn-run/sworn/internal/limits"
-	"github.com/sworn-run/sworn/verifier"
 )
 
 func (a *app) inspectCommand() *cobra.Command {
@@ -22,14 +19,21 @@ func (a *app) inspectCommand() *cobra.Command {
 	var pretty bool
 	cmd := &cobra.Command{
 		Use:   "inspect [flags] FILE",
-		Short: "Show what a record holds, without judging it",
-		Long: `Shows a capsule as a readable tree: the record, the binding statement, the event
-log and every field of the quotes. Nothing is verified: use "sworn verify".`,
+		Short: "Show what a file holds, without judging it",
+		Long: `Shows every field of a file that Sworn writes or reads, under the names of its
+manual and with units. The file is told by its content: a record; a binding
+statement, as bytes or in base64url; an event log; a TPM's quote (TPMS_ATTEST);
+certificates, in DER or PEM; a policy; a report; a NexArt bundle; or a roots
+folder. Nothing is verified: use "sworn verify".`,
 		Example: `  sworn inspect job.cer.json
   sworn inspect --extract output job.cer.json > output.txt
-  sworn inspect --pretty job.cer.json | less`,
+  sworn inspect --pretty job.cer.json | less
+  sworn inspect roots/`,
 		Args: oneFile("sworn inspect FILE"),
 		RunE: func(_ *cobra.Command, args []string) error {
+			if st, err := os.Stat(args[0]); err == nil && st.IsDir() && extract == "" && !pretty {
+				return a.inspectRoots(args[0])
+			}
 			file, err := readCapsule(args[0])
 			if err != nil {
 				return err
@@ -40,7 +44,7 @@ log and every field of the quotes. Nothing is verified: use "sworn verify".`,
 			case pretty:
 				return a.pretty(file)
 			default:
-				return a.tree(file)
+				return a.inspectFile(file)
 			}
 		},
 	}
@@ -130,18 +134,27 @@ func (t *treeWriter) head(name string) {
 	}
 }
 
-func (a *app) tree(file []byte) error {
+// rows writes names and values in pairs.
+func (t *treeWriter) rows(depth int, rows [][2]string) {
+	for _, r := range rows {
+		t.row(depth, r[0], r[1])
+	}
+}
+
+// treeCapsule shows a record with everything that accompanies it.
+func treeCapsule(t *treeWriter, file []byte) error {
 	c, b, err := parseForInspect(file)
 	if err != nil {
 		return err
 	}
-	t := &treeWriter{w: a.stdout}
 	t.head(fmt.Sprintf("capsule  %d bytes  sha256:%x", len(file), sha256.Sum256(file)))
 	treeRecord(t, b)
 	treeStatement(t, c.Statement)
+	t.row(1, "signature", fmt.Sprintf("Ed25519 by the launch key, %x", c.Signature))
+	t.row(1, "inclusion", fmt.Sprintf("leaf %d of %d, path of %d hashes", c.Inclusion.Index, c.Inclusion.Size, len(c.Inclusion.Path)))
 	treeLog(t, c.Log)
 	treeEvidence(t, c.Evidence)
-	return t.err
+	return nil
 }
 
 func treeRecord(t *treeWriter, b *cer.Bundle) {
@@ -192,88 +205,5 @@ func treeRecord(t *treeWriter, b *cer.Bundle) {
 	}
 	for _, n := range rt.NotApplicable {
 		t.row(2, "not applicable", n)
-	}
-}
-
-func treeStatement(t *treeWriter, raw []byte) {
-	t.head(fmt.Sprintf("statement (v1, %d bytes)", len(raw)))
-	st, err := attest.ParseStatement(raw)
-	if err != nil {
-		t.row(1, "cannot be read", err.Error())
-		return
-	}
-	ms := int64(st.Time)
-	for _, r := range [][2]string{
-		{"type", "run"},
-		{"claimed time", time.UnixMilli(ms).UTC().Format(cer.TimeLayout)},
-		{"series", hex.EncodeToString(st.Series[:])},
-		{"launch", hex.EncodeToString(st.Launch[:])},
-		{"key id", hex.EncodeToString(st.KeyID[:])},
-		{"sequence", fmt.Sprint(st.Sequence)},
-		{"log", fmt.Sprintf("%d events, root %x", st.LogSize, st.LogRoot)},
-		{"records", fmt.Sprintf("%d from number %d, root %x", st.RecordCount, st.FirstRecord, st.TreeRoot)},
-		{"nonce", hex.EncodeToString(st.Nonce)},
-	} {
-		t.row(1, r[0], r[1])
-	}
-	for _, s := range st.Manifest {
-		v := fmt.Sprintf("format %d, mode %d, anchor %d, key id %x", s.Format, s.Mode, s.Anchor, s.KeyID)
-		if s.Register != nil {
-			v += fmt.Sprintf(", register %d (%v) before commit %x", s.Register.Index, s.Register.Bank, s.Register.Value)
-		}
-		t.row(1, fmt.Sprintf("slot %d", s.Number), v)
-	}
-}
-
-func treeLog(t *treeWriter, raw []byte) {
-	l, err := attest.ParseLog(raw)
-	if err != nil {
-		t.head("log: cannot be read: " + err.Error())
-		return
-	}
-	t.head(fmt.Sprintf("log (TCG CEL-TLV, register %d, banks %v, %d events)", l.Register, l.Banks, len(l.Events)))
-	for i := range l.Events {
-		e := &l.Events[i]
-		t.row(1, fmt.Sprintf("%d %v", e.Index, e.Type), eventText(e))
-	}
-}
-
-// eventText shows an event's data as people read it.
-func eventText(e *attest.Event) string {
-	if !e.Disclosed {
-		return "withheld, " + hex.EncodeToString(e.DataHash[:8]) + "…"
-	}
-	switch e.Type {
-	case attest.EventComponent, attest.EventEnvironment, attest.EventOrigin, attest.EventLaunchBegin:
-		return string(e.Data)
-	case attest.EventEnd:
-		return string(e.Data)
-	case attest.EventKey, attest.EventSeparator, attest.EventCommit:
-		return hex.EncodeToString(e.Data)
-	default:
-		return hex.EncodeToString(e.Data)
-	}
-}
-
-func treeEvidence(t *treeWriter, evidence []attest.Evidence) {
-	for i := range evidence {
-		ev := &evidence[i]
-		t.head(fmt.Sprintf("evidence, slot %d, format %d", ev.Slot, ev.Format))
-		for _, p := range ev.Parts {
-			t.row(1, p.Name, fmt.Sprintf("%d bytes", len(p.Data)))
-		}
-		for _, s := range verifier.Schemes() {
-			if s.Describe().Format != ev.Format {
-				continue
-			}
-			claims, err := s.Verify(ev, &attest.Anchors{}, time.Now())
-			if err != nil {
-				t.row(1, s.Describe().Name, "refused: "+err.Error())
-				continue
-			}
-			for _, d := range claims.Details {
-				t.row(2, d.Name, d.Value)
-			}
-		}
 	}
 }

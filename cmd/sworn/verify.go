@@ -176,13 +176,21 @@ func (a *app) verify(f *verifyFlags, files []string) error {
 			return err
 		}
 		if !report.Trusted && worst == nil {
-			worst = &statusError{code: exitNotTrusted, hint: noHint}
-			if in.Policy == nil {
-				worst = &statusError{code: exitNotTrusted, hint: "make a policy from a known-good record: sworn policy from-record RECORD --roots DIR -o policy.json"}
-			}
+			worst = &statusError{code: exitNotTrusted, hint: hintAgainst(report, in.Policy)}
 		}
 	}
 	return worst
+}
+
+// hintAgainst says what to do about a record that is not trusted.
+func hintAgainst(r *verifier.Report, p *verifier.Policy) string {
+	if p == nil {
+		return "make a policy from a known-good record: sworn policy from-record RECORD --roots DIR -o policy.json"
+	}
+	if id, ok := r.Reason(); ok {
+		return "sworn explain " + id
+	}
+	return noHint
 }
 
 // verifyFile judges one file.

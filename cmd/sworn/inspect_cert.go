@@ -1,0 +1,165 @@
+package main
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/sworn-run/sworn/internal/limits"
+	"github.com/sworn-run/sworn/verifier"
+)
+
+// showCertificates shows the certificates of a file, one in DER or any number
+// in PEM.
+func showCertificates(t *treeWriter, file []byte) error {
+	var ders [][]byte
+	for rest := bytes.TrimSpace(file); ; {
+		if bytes.HasPrefix(file, []byte(beginDER)) {
+			ders = [][]byte{file}
+			break
+		}
+		block, after := pem.Decode(rest)
+		switch {
+		case block == nil && len(rest) > 0:
+			return errors.New("there is something in the file that is no PEM block")
+		case len(ders) == limits.Certificates:
+			return fmt.Errorf("more than %d certificates in the file", limits.Certificates)
+		case block != nil && block.Type != "CERTIFICATE":
+			return fmt.Errorf("a PEM block of type %q in the file", block.Type)
+		case block != nil:
+			ders, rest = append(ders, block.Bytes), bytes.TrimSpace(after)
+			continue
+		}
+		break
+	}
+	for _, der := range ders {
+		c, err := x509.ParseCertificate(der)
+		if err != nil {
+			return err
+		}
+		treeCertificate(t, c)
+	}
+	return nil
+}
+
+// treeCertificate shows one certificate by the names of RFC 5280, 4.1 and 4.2.
+func treeCertificate(t *treeWriter, c *x509.Certificate) {
+	t.head(fmt.Sprintf("certificate (X.509 v%d, %d bytes, sha256:%x)", c.Version, len(c.Raw), sha256.Sum256(c.Raw)))
+	t.rows(1, [][2]string{
+		{"subject", fmt.Sprintf("%q", c.Subject.String())},
+		{"issuer", fmt.Sprintf("%q%s", c.Issuer.String(), selfIssued(c))},
+		{"serialNumber", fmt.Sprintf("%x", c.SerialNumber)},
+		{"notBefore", c.NotBefore.UTC().Format(time.RFC3339)},
+		{"notAfter", c.NotAfter.UTC().Format(time.RFC3339)},
+		{"signatureAlgorithm", c.SignatureAlgorithm.String()},
+		{"public key", publicKeyText(c)},
+		{"SPKI", fmt.Sprintf("sha256:%x (what policies name a root by)", verifier.SPKIDigest(c))},
+		{"basicConstraints", constraintsText(c)},
+		{"keyUsage", keyUsageText(c.KeyUsage)},
+		{"extKeyUsage", extKeyUsageText(c)},
+	})
+	for _, p := range c.CRLDistributionPoints {
+		t.row(1, "CRL", fmt.Sprintf("%q", p))
+	}
+	for _, e := range c.Extensions {
+		critical := ""
+		if e.Critical {
+			critical = ", critical"
+		}
+		t.row(1, "extension", fmt.Sprintf("%v (%d bytes%s)", e.Id, len(e.Value), critical))
+	}
+}
+
+// selfIssued says whether a certificate is its own issuer's.
+func selfIssued(c *x509.Certificate) string {
+	switch {
+	case !bytes.Equal(c.RawSubject, c.RawIssuer):
+		return ""
+	case c.CheckSignatureFrom(c) == nil:
+		return " (self-signed)"
+	default:
+		return " (the same name, but its own key did not sign it)"
+	}
+}
+
+func publicKeyText(c *x509.Certificate) string {
+	switch k := c.PublicKey.(type) {
+	case *rsa.PublicKey:
+		return fmt.Sprintf("RSA, %d bits", k.N.BitLen())
+	case *ecdsa.PublicKey:
+		return "ECC " + k.Curve.Params().Name
+	default:
+		return c.PublicKeyAlgorithm.String()
+	}
+}
+
+func constraintsText(c *x509.Certificate) string {
+	switch {
+	case !c.BasicConstraintsValid:
+		return "none"
+	case !c.IsCA:
+		return "CA false"
+	case c.MaxPathLen > 0 || c.MaxPathLenZero:
+		return fmt.Sprintf("CA true, pathLenConstraint %d", c.MaxPathLen)
+	default:
+		return "CA true"
+	}
+}
+
+// keyUsageText names the bits of RFC 5280, 4.2.1.3.
+func keyUsageText(u x509.KeyUsage) string {
+	var out []string
+	for i, name := range []string{
+		"digitalSignature", "nonRepudiation", "keyEncipherment", "dataEncipherment", "keyAgreement",
+		"keyCertSign", "cRLSign", "encipherOnly", "decipherOnly",
+	} {
+		if u&(1<<i) != 0 {
+			out = append(out, name)
+		}
+	}
+	if len(out) == 0 {
+		return "none"
+	}
+	return strings.Join(out, ", ")
+}
+
+func extKeyUsageText(c *x509.Certificate) string {
+	var out []string
+	for _, u := range c.ExtKeyUsage {
+		out = append(out, u.String())
+	}
+	for _, u := range c.UnknownExtKeyUsage {
+		out = append(out, u.String())
+	}
+	if len(out) == 0 {
+		return "none"
+	}
+	return strings.Join(out, ", ")
+}
+
+// inspectRoots shows a roots folder.
+func (a *app) inspectRoots(dir string) error {
+	store, err := loadRoots(dir)
+	if err != nil {
+		return err
+	}
+	t := &treeWriter{w: a.stdout}
+	all := store.Anchors().Roots
+	t.head(fmt.Sprintf("roots (%d, sha256:%x)", len(all), store.Digest()))
+	for i := range all {
+		role := all[i].Role
+		if all[i].Product != "" {
+			role += ", product " + all[i].Product
+		}
+		t.row(1, "role", role)
+		treeCertificate(t, all[i].Certificate)
+	}
+	return t.err
+}

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	"github.com/sworn-run/sworn/attest"
+	"github.com/sworn-run/sworn/cer"
+	"github.com/sworn-run/sworn/verifier"
+)
+
+func treeStatement(t *treeWriter, raw []byte) {
+	t.head(fmt.Sprintf("statement (v1, %d bytes, sha256:%x)", len(raw), sha256.Sum256(raw)))
+	st, err := attest.ParseStatement(raw)
+	if err != nil {
+		t.row(1, "cannot be read", err.Error())
+		return
+	}
+	ms := int64(st.Time)
+	t.rows(1, [][2]string{
+		{"type", fmt.Sprintf("%d, run", st.Type)},
+		{"clock", fmt.Sprintf("%d, the host's", st.Clock)},
+		{"claimed time", fmt.Sprintf("%d ms, %s", st.Time, time.UnixMilli(ms).UTC().Format(cer.TimeLayout))},
+		{"series", hex.EncodeToString(st.Series[:])},
+		{"launch", hex.EncodeToString(st.Launch[:])},
+		{"key id", hex.EncodeToString(st.KeyID[:])},
+		{"sequence", fmt.Sprint(st.Sequence)},
+		{"previous", hex.EncodeToString(st.Previous[:])},
+		{"log", fmt.Sprintf("%d events, root %x", st.LogSize, st.LogRoot)},
+		{"records", fmt.Sprintf("%d from number %d, root %x", st.RecordCount, st.FirstRecord, st.TreeRoot)},
+		{"nonce", hexOrNone(st.Nonce)},
+		{"body", hexOrNone(st.Body)},
+	})
+	for i := range st.Manifest {
+		treeSlot(t, &st.Manifest[i], raw)
+	}
+}
+
+// hexOrNone returns b in hexadecimal with its length, or "none".
+func hexOrNone(b []byte) string {
+	if len(b) == 0 {
+		return "none"
+	}
+	return fmt.Sprintf("%x (%d bytes)", b, len(b))
+}
+
+// treeSlot shows one slot of a manifest.
+func treeSlot(t *treeWriter, s *attest.Slot, statement []byte) {
+	name, wants := "unknown", ""
+	for _, scheme := range verifier.Schemes() {
+		if d := scheme.Describe(); d.Format == s.Format {
+			name = d.Name
+			wants = fmt.Sprintf("%x", attest.Quoted(d.QuotedHash, s.Number, s.Format, statement))
+		}
+	}
+	modes := map[attest.Mode]string{attest.ModeDirect: "direct", attest.ModeViaAK: "via-ak", attest.ModeSVSM: "svsm"}
+	anchors := map[attest.AnchorKind]string{attest.AnchorRegister: "register", attest.AnchorStatementOnly: "statement-only"}
+	t.row(1, fmt.Sprintf("slot %d", s.Number), fmt.Sprintf("format %d (%s), mode %d (%s), anchor %d (%s)",
+		s.Format, name, s.Mode, modes[s.Mode], s.Anchor, anchors[s.Anchor]))
+	t.row(2, "key id", fmt.Sprintf("%x (SHA-256 of the AK's Name for a TPM)", s.KeyID))
+	if r := s.Register; r != nil {
+		t.row(2, "register", fmt.Sprintf("%d (%v), before the commit %x", r.Index, r.Bank, r.Value))
+	}
+	if wants != "" {
+		t.row(2, "quote must carry", wants)
+	}
+}
+
+func treeLog(t *treeWriter, raw []byte) {
+	l, err := attest.ParseLog(raw)
+	if err != nil {
+		t.head("log: cannot be read: " + err.Error())
+		return
+	}
+	t.head(fmt.Sprintf("log (TCG CEL-TLV, register %d, banks %v, %d events, %d bytes)", l.Register, l.Banks, len(l.Events), len(raw)))
+	tag := [32]byte{}
+	for i := range l.Events {
+		e := &l.Events[i]
+		if e.Launch != tag {
+			tag = e.Launch
+			t.row(1, "launch tag", hex.EncodeToString(tag[:]))
+		}
+		t.row(1, fmt.Sprintf("%d %v", e.Index, e.Type), eventText(e))
+	}
+}
+
+// eventText shows an event's data as people read it.
+func eventText(e *attest.Event) string {
+	if !e.Disclosed {
+		return "withheld, SHA-256 of salt and data " + hex.EncodeToString(e.DataHash[:])
+	}
+	switch e.Type {
+	case attest.EventComponent, attest.EventEnvironment, attest.EventOrigin, attest.EventLaunchBegin, attest.EventEnd:
+		return string(e.Data)
+	case attest.EventKey, attest.EventSeparator, attest.EventCommit:
+		return hex.EncodeToString(e.Data)
+	default:
+		return hex.EncodeToString(e.Data)
+	}
+}
+
+func treeEvidence(t *treeWriter, evidence []attest.Evidence) {
+	for i := range evidence {
+		ev := &evidence[i]
+		t.head(fmt.Sprintf("evidence, slot %d, format %d", ev.Slot, ev.Format))
+		for _, p := range ev.Parts {
+			t.row(1, p.Name, fmt.Sprintf("%d bytes", len(p.Data)))
+		}
+		for _, s := range verifier.Schemes() {
+			if s.Describe().Format != ev.Format {
+				continue
+			}
+			claims, err := s.Verify(ev, &attest.Anchors{}, time.Now())
+			if err != nil {
+				t.row(1, s.Describe().Name, "refused: "+err.Error())
+				continue
+			}
+			for _, d := range claims.Details {
+				t.row(2, d.Name, d.Value)
+			}
+			for _, r := range claims.Registers {
+				t.row(2, fmt.Sprintf("register %d (%v)", r.Index, r.Bank), hex.EncodeToString(r.Value))
+			}
+		}
+	}
+}
