@@ -190,8 +190,25 @@ func (j *journal) confirm(b []byte, now []attest.RegisterValue) bool {
 		return false
 	}
 	l.Events = l.Events[:found]
+	if !continuable(l) {
+		return false
+	}
 	j.log = l
 	return true
+}
+
+// continuable reports whether a launch can follow what a log holds: whoever can
+// write both file and register could otherwise leave an event there that fails
+// every later record of this life of the register.
+func continuable(l *attest.Log) bool {
+	next := &attest.Log{Register: l.Register, Banks: l.Banks, Events: slices.Clone(l.Events)}
+	var tag [32]byte
+	_, _ = rand.Read(tag[:])
+	for _, t := range []attest.EventType{attest.EventLaunchBegin, attest.EventKey, attest.EventSeparator} {
+		next.Events = append(next.Events, attest.NewEvent(uint64(len(next.Events)), t, tag, [32]byte{}, nil))
+	}
+	_, err := next.Structure()
+	return err == nil
 }
 
 // lastWhole cuts a record that was only half written.
