@@ -2,6 +2,7 @@ package verifier_test
 
 import (
 	"bytes"
+	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -93,13 +94,16 @@ func TestLogEdited(t *testing.T) {
 		t.Fatal(err)
 	}
 	var mutants []mutant
-	for _, x := range logEdits(log) {
+	for i, x := range logEdits(log) {
+		if i%mutantStride() != 0 {
+			continue
+		}
 		l := &attest.Log{Register: log.Register, Banks: slices.Clone(log.Banks), Events: slices.Clone(log.Events)}
 		x.edit(l)
 		reindex(l)
 		var raw []byte
-		for i := range l.Events { // Encode would refuse some of what an attacker writes
-			raw = l.AppendRecord(raw, &l.Events[i])
+		for e := range l.Events { // Encode would refuse some of what an attacker writes
+			raw = l.AppendRecord(raw, &l.Events[e])
 		}
 		if bytes.Equal(raw, c.Log) {
 			t.Fatalf("%s changes nothing", x.name)
@@ -269,14 +273,16 @@ func TestEvidenceEdited(t *testing.T) {
 // as akPublic writes it.
 func (f *forger) certify(tb testing.TB, public []byte) []byte {
 	tb.Helper()
-	k := f.ak.PublicKey
-	k.Curve = elliptic.P256()
-	k.X, k.Y = new(big.Int).SetBytes(public[len(public)-66:len(public)-34]), new(big.Int).SetBytes(public[len(public)-32:])
+	point := append([]byte{4}, public[len(public)-66:len(public)-34]...)
+	k, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), append(point, public[len(public)-32:]...))
+	if err != nil {
+		tb.Fatal(err)
+	}
 	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
 		SerialNumber: big.NewInt(8), Subject: pkix.Name{CommonName: "FORGED AK"}, KeyUsage: x509.KeyUsageDigitalSignature,
 		NotBefore: f.root.cert.NotBefore, NotAfter: f.root.cert.NotAfter, BasicConstraintsValid: true,
 		UnknownExtKeyUsage: []asn1.ObjectIdentifier{{2, 23, 133, 8, 3}},
-	}, f.root.cert, &k, f.root.key)
+	}, f.root.cert, k, f.root.key)
 	if err != nil {
 		tb.Fatal(err)
 	}
