@@ -1,6 +1,7 @@
 package tpm
 
 import (
+	"crypto/elliptic"
 	"errors"
 	"slices"
 	"testing"
@@ -29,5 +30,19 @@ func TestQuoteDetails(t *testing.T) {
 		if got, err := QuoteDetails(b); got != nil || !errors.Is(err, attest.ErrForm) {
 			t.Errorf("%d bytes: %v, %v", len(b), got, err)
 		}
+	}
+}
+
+// A TPM that lost power quotes like any other, and says so.
+func TestUncleanShutdown(t *testing.T) {
+	ak := newECC(t, elliptic.P256(), attest.SHA256)
+	q, values := ak.newQuote()
+	q.safe = false
+	claims, err := Scheme{}.Verify(ak.evidence(t, q, values), nil, testTime)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if claims.Counters.Safe || claims.Counters.ResetCount != 5 {
+		t.Errorf("counters %+v", claims.Counters)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/spf13/cobra"
 
+	"github.com/sworn-run/sworn/attest"
 	"github.com/sworn-run/sworn/cer"
 	"github.com/sworn-run/sworn/internal/limits"
 )
@@ -152,6 +153,7 @@ func treeCapsule(t *treeWriter, file []byte) error {
 	treeStatement(t, c.Statement)
 	t.row(1, "signature", fmt.Sprintf("Ed25519 by the launch key, %x", c.Signature))
 	t.row(1, "inclusion", fmt.Sprintf("leaf %d of %d, path of %d hashes", c.Inclusion.Index, c.Inclusion.Size, len(c.Inclusion.Path)))
+	t.row(1, "evidence digest", fmt.Sprintf("%x (what a time stamp would have to cover)", attest.EvidenceDigest(c.Statement, c.Signature, c.Items)))
 	treeLog(t, c.Log)
 	treeEvidence(t, c.Evidence)
 	return nil

@@ -65,8 +65,13 @@ func treeCertificate(t *treeWriter, c *x509.Certificate) {
 		{"keyUsage", keyUsageText(c.KeyUsage)},
 		{"extKeyUsage", extKeyUsageText(c)},
 	})
-	for _, p := range c.CRLDistributionPoints {
-		t.row(1, "CRL", fmt.Sprintf("%q", p))
+	for _, list := range []struct {
+		name string
+		urls []string
+	}{{"cRLDistributionPoint", c.CRLDistributionPoints}, {"caIssuers", c.IssuingCertificateURL}, {"ocsp", c.OCSPServer}} {
+		for _, u := range list.urls {
+			t.row(1, list.name, fmt.Sprintf("%q", u))
+		}
 	}
 	for _, e := range c.Extensions {
 		critical := ""

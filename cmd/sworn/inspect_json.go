@@ -96,6 +96,9 @@ func showPolicy(t *treeWriter, file []byte) error {
 	for i := range p.Components {
 		c := &p.Components[i]
 		t.row(1, c.Role, strings.TrimSpace(c.Name+" "+strings.Join(c.Digest, " or ")+string(c.Value)))
+		if c.Path != "" {
+			t.row(2, "path", c.Path)
+		}
 	}
 	treePolicyRules(t, p)
 	return nil
