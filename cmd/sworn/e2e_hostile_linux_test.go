@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -106,5 +107,39 @@ func TestInspectIsPrintable(t *testing.T) {
 		if i := strings.IndexFunc(d.out+d.err, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }); i >= 0 || d.out == "" {
 			t.Errorf("%v: %q", args, (d.out + d.err)[max(0, i-40):])
 		}
+	}
+}
+
+// Output and record are as private as the user's umask, or the file that was
+// there, says.
+func TestFilesArePrivate(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	run := func(umask, name string) {
+		t.Helper()
+		script := "umask " + umask + ` && exec "$@"`
+		args := m.runArgs(name, []string{"--disclose", "full", "--output", m.path(name + ".txt")}, job(t), "say", "secret")
+		c := exec.Command("/bin/sh", append([]string{"-c", script, "sh", m.sworn}, args...)...)
+		if out, err := c.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	mode := func(name string) os.FileMode {
+		st, err := os.Stat(m.path(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return st.Mode().Perm()
+	}
+	run("077", "private")
+	run("022", "public")
+	m.write(t, "kept.txt", "")
+	if err := os.Chmod(m.path("kept.txt"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run("022", "kept")
+	got := []os.FileMode{mode("private.txt"), mode("private.cer.json"), mode("public.txt"), mode("public.cer.json"), mode("kept.txt"), mode("kept.cer.json")}
+	if want := []os.FileMode{0o600, 0o600, 0o644, 0o644, 0o600, 0o644}; !slices.Equal(got, want) {
+		t.Errorf("modes are %v, want %v", got, want)
 	}
 }
