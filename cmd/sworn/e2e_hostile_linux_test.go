@@ -143,3 +143,26 @@ func TestFilesArePrivate(t *testing.T) {
 		t.Errorf("modes are %v, want %v", got, want)
 	}
 }
+
+// A limit keeps a job from its own configuration, and the job ends well without
+// it: the verdict shows the limit.
+func TestLimitsAreShown(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	config := []string{"--config", m.write(t, "rules", "deny\n")}
+	script := []string{"/bin/sh", "-c", "a=allow; if command read -r b < {config}; then a=$b; fi; echo $a"}
+	p := m.policy(t, m.run(t, "golden", config, script...))
+	d := m.do(t, m.runArgs("page", append(config, "--limit", "open-files=4"), script...)...)
+	if d.code != 0 || d.out != "allow\n" {
+		t.Fatalf("exit status %d, the job wrote %q: %s", d.code, d.out, d.err)
+	}
+	r := m.verify(t, m.read(t, "page.cer.json"), p)
+	trusted(t, r)
+	var text bytes.Buffer
+	if err := r.WriteText(&text, false); err != nil {
+		t.Fatal(err)
+	}
+	if want := `  within limits    "open_files"="4"`; !slices.Contains(strings.Split(text.String(), "\n"), want) {
+		t.Errorf("no line %q in:\n%s", want, &text)
+	}
+}
