@@ -166,3 +166,17 @@ func TestLimitsAreShown(t *testing.T) {
 		t.Errorf("no line %q in:\n%s", want, &text)
 	}
 }
+
+// A state folder in which others may move the log away is refused.
+func TestStateOfOthers(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	if err := os.Mkdir(m.state, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	m.run(t, "before", nil, job(t), "say", "x")
+	if err := os.Chmod(m.state, 0o777); err != nil { //nolint:gosec // G302: that is the attack.
+		t.Fatal(err)
+	}
+	m.refuse(t, "page.cer.json", m.runArgs("page", nil, job(t), "say", "x"), "state folder")
+}
