@@ -144,6 +144,9 @@ func ParseCapsule(file []byte) (*Capsule, error) {
 	if !ok {
 		return nil, fmt.Errorf("capsule does not end in one line feed: %w", ErrStrict)
 	}
+	if !fewValues(body) {
+		return nil, fmt.Errorf("capsule of more than %d values: %w", limits.CapsuleValues, ErrSchema)
+	}
 	var w wireCapsule
 	if err := UnmarshalCanonical(body, limits.CapsuleDepth, &w); err != nil {
 		return nil, fmt.Errorf("capsule: %w", err)
@@ -181,6 +184,23 @@ func ParseCapsule(file []byte) (*Capsule, error) {
 		return nil, d.err
 	}
 	return c, nil
+}
+
+// fewValues reports whether the text has no more commas and colons outside of
+// strings than a capsule may: before anything is built of them.
+func fewValues(b []byte) bool {
+	n := 0
+	for i := 0; i < len(b) && n <= limits.CapsuleValues; {
+		switch b[i] {
+		case '"':
+			i = skipString(b, i)
+			continue
+		case ',', ':':
+			n++
+		}
+		i++
+	}
+	return n <= limits.CapsuleValues
 }
 
 // parseEvidence parses one evidence item.
