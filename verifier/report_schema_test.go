@@ -48,6 +48,7 @@ func TestReportSchemaAccepts(t *testing.T) {
 		verify(t, page, verifier.Input{Now: in.Now}),
 		verify(t, nil, in), verify(t, []byte("{}\n"), in), verify(t, bytes.ToUpper(page), in),
 		verify(t, f.record(t, forgery{runtime: func(r *cer.Runtime) { r.Exit = cer.Exit{Code: -1, Signal: &signal} }}), f.input(t, nil)),
+		verify(t, f.record(t, forgery{events: func(l *attest.Log) { editEnvironment(t, l, cer.KindLimits, setFact("open_files", "64")) }}), f.input(t, nil)),
 		verify(t, f.record(t, forgery{statement: func(st *attest.Statement) {
 			for i := uint8(1); i < attest.MaxSlots; i++ {
 				slot := st.Manifest[0]
@@ -58,6 +59,9 @@ func TestReportSchemaAccepts(t *testing.T) {
 	}
 	for _, m := range structural(t, bytes.TrimSuffix(page, []byte("\n")), 97) {
 		reports = append(reports, verify(t, append(m.file, '\n'), in))
+	}
+	if !slices.ContainsFunc(reports, func(r *verifier.Report) bool { return len(r.Summary.Limits) > 0 }) {
+		t.Error("no report with limits")
 	}
 	for _, r := range reports {
 		b := reportJSON(t, s, r)
