@@ -45,34 +45,35 @@ type Inclusion struct {
 }
 
 // The wire forms: member names and order of nesting as SPEC, section 7 has them.
+// Their fields stand in the order of RFC 8785, so that they need not be sorted.
 type (
 	wireCapsule struct {
 		CER        jsontext.Value   `json:"cer"`
-		Statement  string           `json:"statement"`
-		Signature  string           `json:"signature"`
-		Inclusion  wireInclusion    `json:"inclusion"`
-		Evidence   []jsontext.Value `json:"evidence"`
-		Log        string           `json:"log"`
 		Collateral []wireCollateral `json:"collateral"`
+		Evidence   []jsontext.Value `json:"evidence"`
+		Inclusion  wireInclusion    `json:"inclusion"`
+		Log        string           `json:"log"`
+		Signature  string           `json:"signature"`
+		Statement  string           `json:"statement"`
 		Tokens     []string         `json:"tokens"`
 	}
 	wireInclusion struct {
 		Index string   `json:"index"`
-		Size  string   `json:"size"`
 		Path  []string `json:"path"`
+		Size  string   `json:"size"`
 	}
 	wireEvidence struct {
-		Slot   int        `json:"slot"`
 		Format int        `json:"format"`
 		Parts  []wirePart `json:"parts"`
+		Slot   int        `json:"slot"`
 	}
 	wirePart struct {
-		Name string `json:"name"`
 		Data string `json:"data"`
+		Name string `json:"name"`
 	}
 	wireCollateral struct {
-		Kind string `json:"kind"`
 		Data string `json:"data"`
+		Kind string `json:"kind"`
 	}
 )
 
@@ -97,7 +98,7 @@ func (c *Capsule) Encode() ([]byte, error) {
 		w.Evidence = append(w.Evidence, it)
 	}
 	for _, x := range c.Collateral {
-		w.Collateral = append(w.Collateral, wireCollateral{x.Kind, b64(x.Data)})
+		w.Collateral = append(w.Collateral, wireCollateral{Kind: x.Kind, Data: b64(x.Data)})
 	}
 	for _, t := range c.Tokens {
 		w.Tokens = append(w.Tokens, b64(t))
@@ -117,7 +118,7 @@ func (c *Capsule) Encode() ([]byte, error) {
 func EncodeEvidence(ev *attest.Evidence) ([]byte, error) {
 	w := wireEvidence{Slot: int(ev.Slot), Format: int(ev.Format), Parts: []wirePart{}}
 	for _, p := range ev.Parts {
-		w.Parts = append(w.Parts, wirePart{p.Name, b64(p.Data)})
+		w.Parts = append(w.Parts, wirePart{Name: p.Name, Data: b64(p.Data)})
 	}
 	b, err := MarshalCanonical(&w)
 	if err != nil {
@@ -142,6 +143,9 @@ func ParseCapsule(file []byte) (*Capsule, error) {
 	body, ok := bytes.CutSuffix(file, []byte("\n"))
 	if !ok {
 		return nil, fmt.Errorf("capsule does not end in one line feed: %w", ErrStrict)
+	}
+	if !fewValues(body) {
+		return nil, fmt.Errorf("capsule of more than %d values: %w", limits.CapsuleValues, ErrSchema)
 	}
 	var w wireCapsule
 	if err := UnmarshalCanonical(body, limits.CapsuleDepth, &w); err != nil {
@@ -180,6 +184,23 @@ func ParseCapsule(file []byte) (*Capsule, error) {
 		return nil, d.err
 	}
 	return c, nil
+}
+
+// fewValues reports whether the text has no more commas and colons outside of
+// strings than a capsule may: before anything is built of them.
+func fewValues(b []byte) bool {
+	n := 0
+	for i := 0; i < len(b) && n <= limits.CapsuleValues; {
+		switch b[i] {
+		case '"':
+			i = skipString(b, i)
+			continue
+		case ',', ':':
+			n++
+		}
+		i++
+	}
+	return n <= limits.CapsuleValues
 }
 
 // parseEvidence parses one evidence item.

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -464,4 +465,28 @@ func FuzzParseCapsule(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A capsule of millions of small values is refused before it costs a reader many
+// times its own length.
+func TestParseCapsuleManyValues(t *testing.T) {
+	capsule := func(evidence, path string) []byte {
+		return []byte(`{"cer":{},"collateral":[],"evidence":[` + evidence + `],"inclusion":{"index":"0","path":[` + path +
+			`],"size":"1"},"log":"","signature":"","statement":"","tokens":[]}` + "\n")
+	}
+	many := func(s string) string { return strings.TrimSuffix(strings.Repeat(s+",", 8<<20/(len(s)+1)), ",") }
+	for name, file := range map[string][]byte{
+		"evidence": capsule(many("0"), ""),
+		"path":     capsule("", many(`""`)),
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		if _, err := cer.ParseCapsule(file); !errors.Is(err, cer.ErrSchema) {
+			t.Errorf("%s: got %v, want ErrSchema", name, err)
+		}
+		runtime.ReadMemStats(&after)
+		if got := after.TotalAlloc - before.TotalAlloc; got > 1<<20 {
+			t.Errorf("%s: %d bytes allocated for a file of %d", name, got, len(file))
+		}
+	}
 }

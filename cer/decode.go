@@ -37,9 +37,15 @@ func UnmarshalCanonical(b []byte, maxDepth int, v any) error {
 	if err != nil {
 		return err
 	}
-	again, err := marshalCanonical(fresh.Interface(), maxDepth)
+	again, err := json.Marshal(fresh.Interface(), json.Deterministic(true))
 	if err != nil {
-		return err
+		return fmt.Errorf("encoding %T: %w: %w", v, ErrSchema, err)
+	}
+	// A type whose members stand in their sorted order encodes to b at once.
+	if !bytes.Equal(again, b) {
+		if again, err = canonical(again, maxDepth, true); err != nil {
+			return fmt.Errorf("encoding %T: %w", v, err)
+		}
 	}
 	if !bytes.Equal(again, b) {
 		return fmt.Errorf("decoding %T: %w: a member is missing or not of its only form", v, ErrSchema)

@@ -204,6 +204,9 @@ func openHome(ctx context.Context, dir string) (*home, error) {
 	if err == nil {
 		h.abs, err = filepath.EvalSymlinks(abs)
 	}
+	if err == nil {
+		err = checkOwner(h.abs)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDir, err)
 	}
@@ -222,6 +225,20 @@ func openHome(ctx context.Context, dir string) (*home, error) {
 			return nil, errors.Join(fmt.Errorf("waiting for another start or stop: %w", err), h.lock.Close())
 		}
 	}
+}
+
+// checkOwner refuses a directory that is another user's or that others may write
+// to, such as a /tmp/tpm that somebody was first to make: with links in it they
+// would have this user overwrite files, and the maker's keys would be theirs.
+func checkOwner(dir string) error {
+	var st unix.Stat_t
+	if err := unix.Lstat(dir, &st); err != nil {
+		return err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFDIR || st.Mode&0o022 != 0 || int(st.Uid) != os.Geteuid() {
+		return fmt.Errorf("%q is not a directory that this user alone may write to", dir)
+	}
+	return nil
 }
 
 // unlock lets others start and stop the TPM. Closing the file releases the

@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/sworn-run/sworn/attest"
@@ -106,8 +105,18 @@ func (t *trust) chain(given []*x509.Certificate, at time.Time) ([]*x509.Certific
 	for i := range t.anchors {
 		roots.AddCert(t.anchors[i].Certificate)
 	}
-	for _, c := range slices.Concat(given[1:], t.issuers) {
+	// Before a key is used: a modulus that fills a certificate takes half a
+	// second each time, and the search tries every path.
+	for _, c := range given[1:] {
+		if checkStrength(c.PublicKey) != nil {
+			return nil, "rests on the weak key of " + subject(c)
+		}
 		intermediates.AddCert(c)
+	}
+	for _, c := range t.issuers {
+		if checkStrength(c.PublicKey) == nil {
+			intermediates.AddCert(c)
+		}
 	}
 	// Extended key usage is the profile's: issuers of AK certificates carry
 	// that of EK certificates, which would not nest.

@@ -61,7 +61,7 @@ func ExampleVerify() {
 	fmt.Println(report.Headline)
 	// Output:
 	// true
-	// assuming user-supplied root "SIMULATED TPM maker" a22eb61793b186af
+	// assuming user-supplied root "SIMULATED TPM maker" 4ce4416e2b7d7fb0
 	// assuming slot.measurement
 	// assuming launcher.rooted
 	// not trusted: slot.identity: no root of role tpm-ak is trusted
@@ -80,12 +80,13 @@ func ExampleReport_WriteText() {
 	if err := report.WriteText(&text, false); err != nil {
 		log.Fatal(err)
 	}
-	for _, line := range strings.Split(text.String(), "\n")[:4] {
+	for _, line := range strings.Split(text.String(), "\n")[:5] {
 		fmt.Println(line)
 	}
 	// Output:
-	// not trusted: no policy given; evidence genuine, assuming: user-supplied root "SIMULATED TPM maker" a22eb61793b186af
+	// not trusted: no policy given; evidence genuine, assuming: user-supplied root "SIMULATED TPM maker" 4ce4416e2b7d7fb0
 	//   what ran         cat (sha256:008f819498fe…), weights weights.bin sha256:349ed859f366…, 1 libraries  (as the capsule says)
+	//   with what        declared, and nothing more: "note"="declared", "seed"="7"
 	//   on what          input 9 bytes sha256:a39ddceaa648…
 	//   what came out    output 35 bytes sha256:85c94de8d105…, exit 0
 }

@@ -17,7 +17,7 @@ import (
 func flipStride() int {
 	switch {
 	case runtime.GOOS == "js":
-		return 211
+		return 1009
 	case raceEnabled, testing.Short():
 		return 97
 	default:

@@ -33,7 +33,7 @@ func TestDeeds(t *testing.T) {
 	f := newForger(t)
 	in := f.input(t, nil)
 	in.InputFile, in.OutputFile = goldenFile(t, "page.input"), goldenFile(t, "page.output")
-	for _, d := range slices.Concat(statementDeeds(f), logDeeds(t), launchDeeds(t), earlierDeeds(t), recordDeeds(), quoteDeeds()) {
+	for _, d := range slices.Concat(statementDeeds(f), logDeeds(t), launchDeeds(t), earlierDeeds(), recordDeeds(), quoteDeeds()) {
 		t.Run(d.name, func(t *testing.T) {
 			file := f.record(t, d.x)
 			r := verify(t, file, in)
@@ -287,7 +287,7 @@ func launchDeeds(t *testing.T) []deed {
 }
 
 // earlierDeeds change the launch before this one.
-func earlierDeeds(t *testing.T) []deed {
+func earlierDeeds() []deed {
 	first := func(l *attest.Log, typ attest.EventType) int {
 		return slices.IndexFunc(l.Events, func(e attest.Event) bool { return e.Type == typ })
 	}

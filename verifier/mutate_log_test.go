@@ -94,13 +94,16 @@ func TestLogEdited(t *testing.T) {
 		t.Fatal(err)
 	}
 	var mutants []mutant
-	for _, x := range logEdits(log) {
+	for i, x := range logEdits(log) {
+		if i%mutantStride() != 0 {
+			continue
+		}
 		l := &attest.Log{Register: log.Register, Banks: slices.Clone(log.Banks), Events: slices.Clone(log.Events)}
 		x.edit(l)
 		reindex(l)
 		var raw []byte
-		for i := range l.Events { // Encode would refuse some of what an attacker writes
-			raw = l.AppendRecord(raw, &l.Events[i])
+		for e := range l.Events { // Encode would refuse some of what an attacker writes
+			raw = l.AppendRecord(raw, &l.Events[e])
 		}
 		if bytes.Equal(raw, c.Log) {
 			t.Fatalf("%s changes nothing", x.name)
@@ -190,7 +193,7 @@ func TestStatementEdited(t *testing.T) {
 		t.Fatal("no statement edited")
 	}
 	// What the encoder refuses to write: every byte, one at a time.
-	for i := range page.Statement {
+	for i := 0; i < len(page.Statement); i += mutantStride() {
 		c := goldenCapsule(t, "page")
 		c.Statement[i] ^= 0xFF
 		if r := verify(t, encodeCapsule(t, c), in); r.Trusted || r.Genuine() == nil {

@@ -98,6 +98,8 @@ type Summary struct {
 	Exit *cer.Exit `json:"exit,omitempty"`
 	// Parameters are declared or applied.
 	Parameters []cer.Parameter `json:"parameters,omitempty"`
+	// Limits are the resource limits that the launcher's user set for the job.
+	Limits []cer.Fact `json:"limits,omitempty"`
 	// ClaimedTime is the producer's claim, RFC 3339.
 	ClaimedTime string `json:"claimedTime,omitempty"`
 	// Events and EarlierLaunches describe the log.
@@ -341,6 +343,13 @@ func (a *appraisal) summary() Summary {
 		e.Content = nil
 		s.Input, s.Output, s.Stderr, s.Exit = &in, &out, &e, &x
 		s.Parameters = a.runtime.Parameters
+	}
+	if e := a.environments[cer.KindLimits]; e != nil {
+		for _, f := range e.Facts {
+			if f.Value != "0" && f.Name != "timeout_ms" { // the exit tells of a timeout
+				s.Limits = append(s.Limits, f)
+			}
+		}
 	}
 	if a.bundle != nil {
 		s.CertificateHash = a.bundle.CertificateHash

@@ -94,12 +94,25 @@ func (r *Report) rows() [][2]string {
 	if len(s.Parameters) > 0 {
 		rows = append(rows, [2]string{"with what", parametersText(s.Parameters)})
 	}
+	if len(s.Limits) > 0 {
+		rows = append(rows, [2]string{"within limits", limitsText(s.Limits)})
+	}
 	return append(rows, [][2]string{
 		{"on what", fmt.Sprintf("input %s bytes sha256:%s…%s%s", s.Input.Size, s.Input.SHA256[:12], r.isFile("input.file"), taken(s.Input))},
 		{"what came out", fmt.Sprintf("output %s bytes sha256:%s…%s, %s", s.Output.Size, s.Output.SHA256[:12], r.isFile("output.file"), exitText(s.Exit))},
 		{"where", r.where()},
 		{"when", r.when()},
 	}...)
+}
+
+// limitsText lists the resource limits. A policy says nothing of them, and a job
+// that may open no file can do without one and end well.
+func limitsText(limits []cer.Fact) string {
+	var out []string
+	for _, f := range limits {
+		out = append(out, fmt.Sprintf("%.40q=%.40q", f.Name, f.Value))
+	}
+	return strings.Join(out, ", ")
 }
 
 // parametersText tells the parameters that reached the command from those that

@@ -27,8 +27,12 @@ const roleTPMAK = "tpm-ak"
 // labelRoots starts what TrustStore.Digest hashes.
 const labelRoots = "sworn.run/roots/v1\x00"
 
-// minRSABits is the shortest RSA modulus of a root.
-const minRSABits = 2048
+// minRSABits and maxRSABits bound the RSA modulus of a root. One that fills a
+// file of the largest size would keep a verifier busy for hours.
+const (
+	minRSABits = 2048
+	maxRSABits = 8192
+)
 
 // RootFile is one file of a roots folder.
 type RootFile struct {
@@ -74,7 +78,7 @@ type TrustStore struct {
 // product below that. Refused are: an unknown folder, a hidden file, a file at
 // another level, more than 1,000 files or one over 1 MiB, anything before or
 // after the certificate, a certificate that is no CA's, an RSA key below 2,048
-// bits, a certificate that stands twice in a role, a key under two products, a
+// or above 8,192 bits, a certificate that stands twice in a role, a key under two products, a
 // certificate issued to its own subject whose signature is not its own, and in
 // amd-ark, intel-sgx and aws-nitro any other than such. Dates are not looked
 // at: a Scheme judges them at the verdict's time. No files make an empty store.
@@ -214,8 +218,8 @@ func checkRoot(c *x509.Certificate, selfSigned bool) error {
 	if c.PublicKey == nil {
 		return errors.New("has a public key of an unknown kind")
 	}
-	if k, ok := c.PublicKey.(*rsa.PublicKey); ok && k.N.BitLen() < minRSABits {
-		return fmt.Errorf("has an RSA key of %d bits, want at least %d", k.N.BitLen(), minRSABits)
+	if k, ok := c.PublicKey.(*rsa.PublicKey); ok && (k.N.BitLen() < minRSABits || k.N.BitLen() > maxRSABits) {
+		return fmt.Errorf("has an RSA key of %d bits, want %d to %d", k.N.BitLen(), minRSABits, maxRSABits)
 	}
 	if !c.BasicConstraintsValid || !c.IsCA {
 		return errors.New("is no CA's certificate (RFC 5280, 4.2.1.9)")

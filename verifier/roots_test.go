@@ -239,6 +239,11 @@ func TestTrustStoreRefusesCertificates(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// Of many small primes, because one of two would take long to find.
+	long, err := rsa.GenerateMultiPrimeKey(rand.Reader, 9, 9216) //nolint:staticcheck // SA1019: it need not be secure.
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, c := range map[string]*authority{
 		"leaf":              issue(t, "x", key, nil, func(c *x509.Certificate) { c.IsCA = false }),
 		"leaf of another":   issue(t, "x", key, maker, func(c *x509.Certificate) { c.IsCA = false }),
@@ -246,6 +251,7 @@ func TestTrustStoreRefusesCertificates(t *testing.T) {
 		"may not sign":      issue(t, "x", key, nil, func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageCRLSign }),
 		"own name, not key": issue(t, "maker", key, maker, nil),
 		"short RSA":         issue(t, "x", short, nil, nil),
+		"long RSA":          issue(t, "x", long, nil, nil),
 		"signed with SHA-1": issue(t, "x", key, nil, func(c *x509.Certificate) { c.SignatureAlgorithm = x509.ECDSAWithSHA1 }),
 	} {
 		t.Run(name, func(t *testing.T) {

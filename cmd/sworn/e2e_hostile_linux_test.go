@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -107,4 +108,75 @@ func TestInspectIsPrintable(t *testing.T) {
 			t.Errorf("%v: %q", args, (d.out + d.err)[max(0, i-40):])
 		}
 	}
+}
+
+// Output and record are as private as the user's umask, or the file that was
+// there, says.
+func TestFilesArePrivate(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	run := func(umask, name string) {
+		t.Helper()
+		script := "umask " + umask + ` && exec "$@"`
+		args := m.runArgs(name, []string{"--disclose", "full", "--output", m.path(name + ".txt")}, job(t), "say", "secret")
+		c := exec.Command("/bin/sh", append([]string{"-c", script, "sh", m.sworn}, args...)...)
+		if out, err := c.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	mode := func(name string) os.FileMode {
+		st, err := os.Stat(m.path(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return st.Mode().Perm()
+	}
+	run("077", "private")
+	run("022", "public")
+	m.write(t, "kept.txt", "")
+	if err := os.Chmod(m.path("kept.txt"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run("022", "kept")
+	got := []os.FileMode{mode("private.txt"), mode("private.cer.json"), mode("public.txt"), mode("public.cer.json"), mode("kept.txt"), mode("kept.cer.json")}
+	if want := []os.FileMode{0o600, 0o600, 0o644, 0o644, 0o600, 0o644}; !slices.Equal(got, want) {
+		t.Errorf("modes are %v, want %v", got, want)
+	}
+}
+
+// A limit keeps a job from its own configuration, and the job ends well without
+// it: the verdict shows the limit.
+func TestLimitsAreShown(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	config := []string{"--config", m.write(t, "rules", "deny\n")}
+	script := []string{"/bin/sh", "-c", "a=allow; if command read -r b < {config}; then a=$b; fi; echo $a"}
+	p := m.policy(t, m.run(t, "golden", config, script...))
+	d := m.do(t, m.runArgs("page", append(config, "--limit", "open-files=4"), script...)...)
+	if d.code != 0 || d.out != "allow\n" {
+		t.Fatalf("exit status %d, the job wrote %q: %s", d.code, d.out, d.err)
+	}
+	r := m.verify(t, m.read(t, "page.cer.json"), p)
+	trusted(t, r)
+	var text bytes.Buffer
+	if err := r.WriteText(&text, false); err != nil {
+		t.Fatal(err)
+	}
+	if want := `  within limits    "open_files"="4"`; !slices.Contains(strings.Split(text.String(), "\n"), want) {
+		t.Errorf("no line %q in:\n%s", want, &text)
+	}
+}
+
+// A state folder in which others may move the log away is refused.
+func TestStateOfOthers(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	if err := os.Mkdir(m.state, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	m.run(t, "before", nil, job(t), "say", "x")
+	if err := os.Chmod(m.state, 0o777); err != nil { //nolint:gosec // G302: that is the attack.
+		t.Fatal(err)
+	}
+	m.refuse(t, "page.cer.json", m.runArgs("page", nil, job(t), "say", "x"), "state folder")
 }

@@ -15,8 +15,8 @@ import (
 )
 
 // manager is to a software TPM what /dev/tpmrm0 is to a chip: it lets several
-// processes use one TPM, a command at a time. Unlike the kernel's, it does not
-// keep their handles apart. The test is one of the processes (Send), sworn
+// processes use one TPM, a command at a time. Unlike the kernel's, it keeps
+// their handles apart only in that it lists nobody's. The test is one of the processes (Send), sworn
 // another, which can be stopped before or after a command of its own.
 type manager struct {
 	mu   sync.Mutex
@@ -142,9 +142,11 @@ func (g *manager) serve(c net.Conn) {
 		if g.isCut(c) {
 			return
 		}
-		response, err := g.Send(command)
-		if err != nil {
-			return
+		response := noHandles()
+		if !listsHandles(command) {
+			if response, err = g.Send(command); err != nil {
+				return
+			}
 		}
 		if s != nil && s.after {
 			hold()
@@ -152,6 +154,22 @@ func (g *manager) serve(c net.Conn) {
 		if _, err := c.Write(response); err != nil {
 			return
 		}
+	}
+}
+
+// listsHandles reports whether a command asks which handles are loaded (Part 3,
+// 30.2, TPM_CAP_HANDLES).
+func listsHandles(command []byte) bool {
+	return len(command) >= 14 && tpm2.TPMCC(binary.BigEndian.Uint32(command[6:])) == tpm2.TPMCCGetCapability &&
+		tpm2.TPMCap(binary.BigEndian.Uint32(command[10:])) == tpm2.TPMCapHandles
+}
+
+// noHandles is the answer that none is: the handles of others are not shown to a
+// client that has just come.
+func noHandles() []byte {
+	return []byte{
+		0x80, 0x01, 0, 0, 0, 19, 0, 0, 0, 0, // TPM_ST_NO_SESSIONS, TPM_RC_SUCCESS
+		0, 0, 0, 0, 1, 0, 0, 0, 0, // no more data, TPM_CAP_HANDLES, an empty list
 	}
 }
 

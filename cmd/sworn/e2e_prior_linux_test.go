@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -258,10 +259,10 @@ func nobody(t *testing.T) *machine {
 	if d := m.do(t, "simulate", "tpm", "--dir", dir, "--detach"); d.code != 0 {
 		t.Fatalf("starting a software TPM: %s", d.err)
 	}
-	t.Cleanup(func() {
-		c := m.command(t.Context(), "simulate", "tpm", "--dir", dir, "--stop")
-		c.Cancel = nil
-		_ = c.Run()
+	t.Cleanup(func() { // the test's own context has ended by then
+		if out, err := m.command(context.Background(), "simulate", "tpm", "--dir", dir, "--stop").CombinedOutput(); err != nil {
+			t.Errorf("stopping the software TPM: %v: %s", err, out)
+		}
 	})
 	m.addr = "unix:" + filepath.Join(dir, "tpm.sock")
 	return m

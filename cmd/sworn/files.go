@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/rand"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/sworn-run/sworn/internal/limits"
 	"github.com/sworn-run/sworn/verifier"
@@ -38,12 +40,17 @@ func openRegular(name string) (*os.File, error) {
 	if err != nil {
 		return nil, wrap(err, "give the path of a file that exists")
 	}
+	// A device is not opened even so: that may do something.
 	if !st.Mode().IsRegular() {
 		return nil, usage("give the path of a file", "%s is not a regular file", name)
 	}
-	f, err := os.Open(name)
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, wrap(err, "is the file readable for this user?")
+	}
+	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
+		_ = f.Close()
+		return nil, usage("give the path of a file", "%s is no regular file any more", name)
 	}
 	return f, nil
 }
@@ -85,19 +92,24 @@ type pendingFile struct {
 	done bool
 }
 
-// createFile begins a file.
+// createFile begins a file. It gets the mode less what the user's umask takes,
+// and less what a file of that name keeps to itself: outputs and full records
+// are private to who says so.
 func createFile(name string, mode fs.FileMode) (*pendingFile, error) {
-	if st, err := os.Stat(name); err == nil && !st.Mode().IsRegular() {
-		return nil, usage("choose another path", "%s exists and is not a regular file", name)
+	if st, err := os.Stat(name); err == nil {
+		if !st.Mode().IsRegular() {
+			return nil, usage("choose another path", "%s exists and is not a regular file", name)
+		}
+		mode &= st.Mode().Perm()
 	}
-	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".tmp-*")
+	var f *os.File
+	err := fs.ErrExist
+	for try := 0; try < 100 && errors.Is(err, fs.ErrExist); try++ {
+		part := filepath.Join(filepath.Dir(name), "."+filepath.Base(name)+".tmp-"+rand.Text())
+		f, err = os.OpenFile(part, os.O_RDWR|os.O_CREATE|os.O_EXCL, mode)
+	}
 	if err != nil {
 		return nil, wrap(fmt.Errorf("creating %s: %w", name, err), "does the folder exist, and may this user write there?")
-	}
-	if err := f.Chmod(mode); err != nil {
-		_ = f.Close()
-		_ = os.Remove(f.Name())
-		return nil, fmt.Errorf("creating %s: %w", name, err)
 	}
 	return &pendingFile{File: f, name: name}, nil
 }

@@ -59,6 +59,9 @@ func readBounded(name string, limit int64) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %w", ErrUsage, err)
 	}
 	defer f.Close()
+	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file: %w", name, ErrUsage)
+	}
 	b, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil || int64(len(b)) > limit {
 		return nil, fmt.Errorf("%s is larger than %d bytes or cannot be read: %w", name, limit, ErrUsage)

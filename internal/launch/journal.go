@@ -56,7 +56,10 @@ func openJournal(ctx context.Context, o *Options) (*journal, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the state folder: %w: %w", ErrState, err)
 	}
-	if err := checkStateDir(dir); err != nil {
+	if err := checkStateDir(o.StateDir, 0o022); err != nil {
+		return nil, err
+	}
+	if err := checkStateDir(dir, 0o077); err != nil {
 		return nil, err
 	}
 	j := &journal{m: o.Device.Measurer}
@@ -70,15 +73,20 @@ func openJournal(ctx context.Context, o *Options) (*journal, error) {
 	return j, nil
 }
 
-// checkStateDir refuses a state folder that others may write or that is not
-// ours: whoever writes the log can make every later launch unverifiable.
-func checkStateDir(dir string) error {
+// checkStateDir refuses a state folder that is not ours or that gives others any
+// of the rights in mask: whoever writes or moves the log can make every later
+// launch unverifiable, and whoever moves the lock can have two at a time.
+func checkStateDir(dir string, mask uint32) error {
 	var st unix.Stat_t
+	// The folder that the user named may be a link of his own.
+	if real, err := filepath.EvalSymlinks(dir); err == nil && mask&0o044 == 0 {
+		dir = real
+	}
 	if err := unix.Lstat(dir, &st); err != nil {
 		return fmt.Errorf("state folder %s: %w: %w", dir, ErrState, err)
 	}
-	if st.Mode&unix.S_IFMT != unix.S_IFDIR || st.Mode&0o077 != 0 || int(st.Uid) != os.Geteuid() {
-		return fmt.Errorf("state folder %s is not a folder of this user alone (mode 0700): %w", dir, ErrState)
+	if st.Mode&unix.S_IFMT != unix.S_IFDIR || st.Mode&mask != 0 || int(st.Uid) != os.Geteuid() {
+		return fmt.Errorf("state folder %s is not a folder of this user (mode 0700): %w", dir, ErrState)
 	}
 	return nil
 }
@@ -190,8 +198,25 @@ func (j *journal) confirm(b []byte, now []attest.RegisterValue) bool {
 		return false
 	}
 	l.Events = l.Events[:found]
+	if !continuable(l) {
+		return false
+	}
 	j.log = l
 	return true
+}
+
+// continuable reports whether a launch can follow what a log holds: whoever can
+// write both file and register could otherwise leave an event there that fails
+// every later record of this life of the register.
+func continuable(l *attest.Log) bool {
+	next := &attest.Log{Register: l.Register, Banks: l.Banks, Events: slices.Clone(l.Events)}
+	var tag [32]byte
+	_, _ = rand.Read(tag[:])
+	for _, t := range []attest.EventType{attest.EventLaunchBegin, attest.EventKey, attest.EventSeparator} {
+		next.Events = append(next.Events, attest.NewEvent(uint64(len(next.Events)), t, tag, [32]byte{}, nil))
+	}
+	_, err := next.Structure()
+	return err == nil
 }
 
 // lastWhole cuts a record that was only half written.

@@ -131,15 +131,30 @@ func (p *Plan) addProgram() error {
 	}
 	p.files = append(p.files, planned{cer.RoleBinary, p.program, source, p.program, true})
 	cpuinfo, _ := os.ReadFile("/proc/cpuinfo") // none: the plainest processor
-	res, err := elfdeps.Closure(source, elfdeps.Options{Root: p.job.Root, HWCaps: elfdeps.HWCaps(cpuinfo)})
+	res, err := elfdeps.Closure(source, elfdeps.Options{Root: p.job.Root, HWCaps: elfdeps.HWCaps(cpuinfo), LibraryPath: p.libraryPath()})
 	if err != nil {
 		return err
 	}
 	for _, d := range res.Deps {
 		p.files = append(p.files, planned{string(d.Role), d.Name, d.Source, d.Target, true})
 	}
-	if len(res.LibraryPath) > 0 && !slices.ContainsFunc(p.job.Env, func(e string) bool { return strings.HasPrefix(e, "LD_LIBRARY_PATH=") }) {
+	given := p.libraryPath()
+	switch {
+	case len(given) == 0 && len(res.LibraryPath) > 0:
 		p.env = append(p.env, "LD_LIBRARY_PATH="+strings.Join(res.LibraryPath, ":"))
+	case len(res.LibraryPath) > len(given):
+		return fmt.Errorf("LD_LIBRARY_PATH lacks folders the program needs, give it as %s: %w", strings.Join(res.LibraryPath, ":"), ErrUsage)
+	}
+	return nil
+}
+
+// libraryPath returns the folders of the LD_LIBRARY_PATH that the job is given
+// by name, which the loader will look in first.
+func (p *Plan) libraryPath() []string {
+	for _, e := range p.job.Env {
+		if v, ok := strings.CutPrefix(e, "LD_LIBRARY_PATH="); ok && v != "" {
+			return strings.Split(v, ":")
+		}
 	}
 	return nil
 }

@@ -16,6 +16,12 @@ const (
 	// an event, a runtime object or a policy. The outermost object is depth 1.
 	CapsuleDepth = 64
 
+	// CapsuleValues is the largest number of commas and colons outside of
+	// strings in a capsule, and so of its values but for a few: each costs a
+	// reader tens of times its own length. A parameter takes six, and all of them
+	// stand in one event; the rest of a genuine capsule has some hundreds.
+	CapsuleValues = 65536
+
 	// BundleDepth is how deep arrays and objects may be nested in a NexArt
 	// bundle that somebody else made. Their own reference data goes to 503.
 	BundleDepth = 1000

@@ -96,6 +96,9 @@ func TestProbe(t *testing.T) {
 		if !strings.HasPrefix(facts["self"], self) || !strings.HasSuffix(facts["self"], rest) {
 			t.Errorf("self is %q, want %q … %q", facts["self"], self, rest)
 		}
+		if facts["open"] != "[0 1 2]" {
+			t.Errorf("pipes and sockets are %s, want the job's three", facts["open"])
+		}
 		want := []string{"/bin/job", "/dev/null", "/dev/urandom", jail.InputTarget, "/scratch/x"}
 		have := strings.Fields(strings.Trim(facts["files"], "[]"))
 		slices.Sort(have)

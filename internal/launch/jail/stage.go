@@ -46,6 +46,7 @@ const defaultOpenFiles = 1024
 func stageMain() error {
 	runtime.LockOSThread()
 	unix.CloseOnExec(stageControl)
+	unix.CloseOnExec(stageProgram) // unused in the closed root; see keepScript
 	c := &conn{rw: os.NewFile(stageControl, "control")}
 	if err := c.send(stageReport{}); err != nil {
 		return err
