@@ -135,10 +135,10 @@ func (t *treeWriter) head(name string) {
 	}
 }
 
-// rows writes names and values in pairs.
-func (t *treeWriter) rows(depth int, rows [][2]string) {
+// rows writes names and values in pairs, below a head.
+func (t *treeWriter) rows(rows [][2]string) {
 	for _, r := range rows {
-		t.row(depth, r[0], r[1])
+		t.row(1, r[0], r[1])
 	}
 }
 

@@ -52,7 +52,7 @@ func showCertificates(t *treeWriter, file []byte) error {
 // treeCertificate shows one certificate by the names of RFC 5280, 4.1 and 4.2.
 func treeCertificate(t *treeWriter, c *x509.Certificate) {
 	t.head(fmt.Sprintf("certificate (X.509 v%d, %d bytes, sha256:%x)", c.Version, len(c.Raw), sha256.Sum256(c.Raw)))
-	t.rows(1, [][2]string{
+	t.rows([][2]string{
 		{"subject", fmt.Sprintf("%q", c.Subject.String())},
 		{"issuer", fmt.Sprintf("%q%s", c.Issuer.String(), selfIssued(c))},
 		{"serialNumber", fmt.Sprintf("%x", c.SerialNumber)},

@@ -20,15 +20,20 @@ func showBundle(t *treeWriter, file []byte) error {
 	} else if err := treeForeign(t, file); err != nil {
 		return err
 	}
+	treeIntegrity(t, file)
+	return nil
+}
+
+// treeIntegrity shows whether a bundle's hashes are those of its bytes.
+func treeIntegrity(t *treeWriter, file []byte) {
 	in, err := cer.VerifyIntegrity(file)
 	if err != nil {
 		t.row(1, "integrity", "fails: "+err.Error())
-		return nil
+		return
 	}
 	t.row(1, "integrity", "holds: certificateHash is that of what it covers, which anybody can compute")
 	t.row(1, "not covered", listOrNone(in.Uncovered))
 	t.row(1, "withheld", listOrNone(in.Withheld))
-	return nil
 }
 
 // listOrNone joins a list, or says that it is empty.
@@ -107,7 +112,7 @@ func showPolicy(t *treeWriter, file []byte) error {
 // treePolicyRules shows what a policy says of the launch, and what a person
 // should know of it.
 func treePolicyRules(t *treeWriter, p *verifier.Policy) {
-	t.rows(1, [][2]string{
+	t.rows([][2]string{
 		{"others", p.Others},
 		{"protection", listOrNone(p.Protection)},
 		{"devices", listOrNone(p.Devices)},
@@ -146,7 +151,7 @@ func showReport(t *treeWriter, file []byte) error {
 		return fmt.Errorf("report: %w", err)
 	}
 	t.head("report (" + r.Type + "), as whoever made it says")
-	t.rows(1, [][2]string{
+	t.rows([][2]string{
 		{"file", r.File},
 		{"headline", r.Headline},
 		{"time", r.Now.Time},

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/pem"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"unicode"
 
+	"github.com/sworn-run/sworn/attest"
 	"github.com/sworn-run/sworn/cer"
 	"github.com/sworn-run/sworn/testdata"
 	"github.com/sworn-run/sworn/tpm"
@@ -56,10 +58,11 @@ func specimens(tb testing.TB) []specimen {
 	if block == nil {
 		tb.Fatal("no PEM block")
 	}
+	digest := fmt.Sprintf("evidence digest %x ", attest.EvidenceDigest(c.Statement, c.Signature, c.Items))
 	statement := []string{"type 1, run", "clock 0, the host's", "sequence 0", "body none", "slot 0 format 1 (tpm), mode 1 (direct), anchor 1 (register)"}
 	certificate := []string{"basicConstraints CA true", "keyUsage keyCertSign, cRLSign", "public key ECC P-256"}
 	return []specimen{
-		{"capsule", page, append([]string{"disclosure hash", "clockInfo.safe true", "exit code 0, timeout false", "evidence digest 2278e521a4cbaa47"}, statement...)},
+		{"capsule", page, append([]string{"disclosure hash", "clockInfo.safe true", "exit code 0, timeout false", digest}, statement...)},
 		{"statement", c.Statement, statement},
 		{"statement in base64url", []byte(base64.RawURLEncoding.EncodeToString(c.Statement) + "\n"), statement},
 		{"log", c.Log, []string{`launch tag`, `separator`, "replay register 13 (sha256) then is"}},

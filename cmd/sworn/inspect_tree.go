@@ -19,7 +19,7 @@ func treeStatement(t *treeWriter, raw []byte) {
 		return
 	}
 	ms := int64(st.Time)
-	t.rows(1, [][2]string{
+	t.rows([][2]string{
 		{"type", fmt.Sprintf("%d, run", st.Type)},
 		{"clock", fmt.Sprintf("%d, the host's", st.Clock)},
 		{"claimed time", fmt.Sprintf("%d ms, %s", st.Time, time.UnixMilli(ms).UTC().Format(cer.TimeLayout))},

@@ -1,0 +1,107 @@
+//go:build linux
+
+package main
+
+import (
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// document returns a file of docs.
+func document(t *testing.T, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join("..", "..", "docs", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// shellBlocks returns the shell commands of a document, lines that go on joined.
+func shellBlocks(text string) string {
+	var script strings.Builder
+	for _, block := range regexp.MustCompile("(?s)\n```sh\n(.*?\n)```\n").FindAllStringSubmatch(text, -1) {
+		script.WriteString(strings.ReplaceAll(block[1], "\\\n", " "))
+	}
+	return script.String()
+}
+
+// words splits a command line as a shell does, without expanding anything.
+func words(line string) []string {
+	var out []string
+	for _, w := range regexp.MustCompile(`(?:[^\s"']|"[^"]*"|'[^']*')+`).FindAllString(line, -1) {
+		out = append(out, strings.NewReplacer(`"`, "", `'`, "").Replace(w))
+	}
+	return out
+}
+
+// TestDocumentsCommands: every command of sworn's that a document shows is one
+// there is, with flags it has, and in each there are some.
+func TestDocumentsCommands(t *testing.T) {
+	for _, name := range []string{"FIRST-DAY.md", "PROOF.md"} {
+		n := 0
+		for l := range strings.Lines(shellBlocks(document(t, name))) {
+			l, _, _ = strings.Cut(strings.TrimSpace(l), " > ")
+			l, _, _ = strings.Cut(l, " | ")
+			args, ok := strings.CutPrefix(strings.TrimPrefix(strings.TrimPrefix(l, "E=$("), "sudo "), "sworn ")
+			if !ok {
+				continue
+			}
+			n++
+			root := (&app{stdin: strings.NewReader(""), stdout: io.Discard, stderr: io.Discard}).command()
+			cmd, rest, err := root.Find(words(args))
+			if err != nil || cmd == root {
+				t.Errorf("%s: %q is no command: %v", name, l, err)
+				continue
+			}
+			before, after, _ := strings.Cut(strings.Join(rest, "\x00"), "\x00--\x00")
+			if err := cmd.ParseFlags(strings.Split(before, "\x00")); err != nil {
+				t.Errorf("%s: %q: %v", name, l, err)
+			}
+			if runs := strings.HasPrefix(args, "run ") || strings.HasPrefix(args, "policy from-files "); runs != (after != "") {
+				t.Errorf("%s: %q runs %q", name, l, after)
+			}
+		}
+		if n < 6 {
+			t.Errorf("%s shows only %d commands", name, n)
+		}
+	}
+}
+
+// TestFirstDayInCI runs the commands of docs/FIRST-DAY.md for CI as they stand
+// there, but for a folder of the test's own.
+func TestFirstDayInCI(t *testing.T) {
+	needTPM(t)
+	_, text, _ := strings.Cut(document(t, "FIRST-DAY.md"), "\n## In CI\n")
+	text, _, _ = strings.Cut(text, "\n## ")
+	sworn, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := newFolder(t)
+	script := strings.ReplaceAll(shellBlocks(text), "/tmp/", dir+"/")
+	if swaps() {
+		script = strings.ReplaceAll(script, " --waive launcher.rooted", ` --waive protection.memory="swap" --waive launcher.rooted`)
+	}
+	t.Cleanup(func() { _ = exec.Command(sworn, "simulate", "tpm", "--dir", dir+"/ci-tpm", "--stop").Run() })
+	cmd := exec.CommandContext(t.Context(), "bash", "-c", "set -eu -o pipefail\nsworn() { "+sworn+" \"$@\"; }\n"+script)
+	cmd.Dir = dir
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir(), "HOME=" + dir}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s\n%s", err, script, out)
+	}
+	if !regexp.MustCompile(`(?m)^trusted, assuming: user-supplied root "SIMULATED TPM maker" `).Match(out) {
+		t.Errorf("no verdict in\n%s", out)
+	}
+	for name, want := range map[string]string{"golden.out": "golden\n", "page.out": "page\n"} {
+		if b, err := os.ReadFile(filepath.Join(dir, name)); err != nil || string(b) != want {
+			t.Errorf("%s holds %q, %v", name, b, err)
+		}
+	}
+}
