@@ -10,14 +10,14 @@ import (
 	"unicode"
 )
 
-// folder makes a folder of the machine with one file in it, and returns the
+// folder makes a folder of the machine with one page in it, and returns the
 // file's path.
-func (m *machine) folder(t *testing.T, dir, name, text string) string {
+func (m *machine) folder(t *testing.T, dir, name string) string {
 	t.Helper()
 	if err := os.MkdirAll(m.path(dir), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	return m.write(t, dir+"/"+name, text)
+	return m.write(t, dir+"/"+name, "page\n")
 }
 
 // Whoever runs the job chooses what its files are called. A name that reaches
@@ -26,8 +26,8 @@ func TestInputNameSaysNothing(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
 	script := []string{"/bin/sh", "-c", "read -r a < {input}; echo $a"}
-	p := m.policy(t, m.run(t, "golden", []string{"--input", m.folder(t, "good", "page.png", "page\n")}, script...))
-	d := m.do(t, m.runArgs("page", []string{"--input", m.folder(t, "bad", "page.png; echo forged", "page\n")}, script...)...)
+	p := m.policy(t, m.run(t, "golden", []string{"--input", m.folder(t, "good", "page.png")}, script...))
+	d := m.do(t, m.runArgs("page", []string{"--input", m.folder(t, "bad", "page.png; echo forged")}, script...)...)
 	if d.code != 0 || d.out != "page\n" {
 		t.Errorf("exit status %d, the job wrote %q: %s", d.code, d.out, d.err)
 	}
@@ -39,10 +39,10 @@ func TestWeightsByAnotherName(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
 	script := []string{"/bin/sh", "-c", "read -r a < {weights}; echo $a"}
-	p := m.policy(t, m.run(t, "golden", []string{"--weights", m.folder(t, "good", "w", "page\n")}, script...))
-	r := m.verify(t, m.run(t, "page", []string{"--weights", m.folder(t, "bad", "w; echo forged", "page\n")}, script...), p)
+	p := m.policy(t, m.run(t, "golden", []string{"--weights", m.folder(t, "good", "w")}, script...))
+	r := m.verify(t, m.run(t, "page", []string{"--weights", m.folder(t, "bad", "w; echo forged")}, script...), p)
 	refused(t, "weights by another name", r, "components.match")
-	trusted(t, m.verify(t, m.run(t, "other", []string{"--weights", m.folder(t, "other", "w", "page\n")}, script...), p))
+	trusted(t, m.verify(t, m.run(t, "other", []string{"--weights", m.folder(t, "other", "w")}, script...), p))
 }
 
 // Two files change places: each has the name and the digest that the policy
@@ -175,7 +175,7 @@ func TestStateOfOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.run(t, "before", nil, job(t), "say", "x")
-	if err := os.Chmod(m.state, 0o777); err != nil { //nolint:gosec // G302: that is the attack.
+	if err := os.Chmod(m.state, 0o777); err != nil {
 		t.Fatal(err)
 	}
 	m.refuse(t, "page.cer.json", m.runArgs("page", nil, job(t), "say", "x"), "state folder")
