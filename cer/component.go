@@ -36,6 +36,10 @@ const (
 	RoleArgv = "argv"
 	// RoleEnv is one environment variable; Value is a string.
 	RoleEnv = "env"
+	// RoleLimit is one resource limit that the launcher's user set for the job,
+	// under the name of its fact in the limits environment; Value is a decimal
+	// string. A limit that was not set is no component.
+	RoleLimit = "limit"
 )
 
 // The protections of a file component.
@@ -139,9 +143,9 @@ func (c *Component) check() error {
 			return err
 		}
 		return nil
-	case c.Role == RoleEnv:
+	case c.Role == RoleEnv, c.Role == RoleLimit:
 		if c.Name == "" || c.Path != "" || c.Digest != nil || c.Size != "" || c.Protection != "" || c.Value.Kind() != '"' {
-			return bad("env has a name and a string value only")
+			return bad("env and limit have a name and a string value only")
 		}
 		return nil
 	default:
@@ -200,6 +204,16 @@ func NewArgv(template []string) (*Component, error) {
 		return nil, fmt.Errorf("argv: %w", err)
 	}
 	return &Component{Role: RoleArgv, Value: v}, nil
+}
+
+// NewLimit returns the limit component of one resource limit.
+func NewLimit(name string, value uint64) (*Component, error) {
+	c, err := NewEnv(name, strconv.FormatUint(value, 10))
+	if err != nil {
+		return nil, fmt.Errorf("limit: %w", err)
+	}
+	c.Role = RoleLimit
+	return c, nil
 }
 
 // NewEnv returns the env component of one variable.

@@ -194,7 +194,7 @@ func (c *PolicyComponent) check(at string) error {
 			return policyError(at, "has no name")
 		}
 		return c.checkDigests(at)
-	case cer.RoleArgv, cer.RoleEnv:
+	case cer.RoleArgv, cer.RoleEnv, cer.RoleLimit:
 		if c.Digest != nil {
 			return policyError(at, "has digests, want a value")
 		}
@@ -220,7 +220,7 @@ func (c *PolicyComponent) checkDigests(at string) error {
 	return nil
 }
 
-// checkValue checks the name and the value of argv and env.
+// checkValue checks the name and the value of argv, env and limit.
 func (c *PolicyComponent) checkValue(at string) error {
 	if c.Value == nil {
 		return policyError(at, "has neither digest nor value, want a value")
@@ -231,13 +231,13 @@ func (c *PolicyComponent) checkValue(at string) error {
 	switch {
 	case c.Role == cer.RoleArgv && c.Name != "":
 		return policyError(at, "has a name, want none: a launch has one command")
-	case c.Role == cer.RoleEnv && (c.Name == "" || strings.ContainsAny(c.Name, "=\x00")):
-		return policyError(at, "name: want that of an environment variable")
+	case c.Role != cer.RoleArgv && (c.Name == "" || strings.ContainsAny(c.Name, "=\x00")):
+		return policyError(at, "name: want that of an environment variable or a limit")
 	}
 	var text string
 	var words []string
 	switch {
-	case c.Role == cer.RoleEnv && cer.UnmarshalStrict(c.Value, limits.CapsuleDepth, &text) != nil:
+	case c.Role != cer.RoleArgv && cer.UnmarshalStrict(c.Value, limits.CapsuleDepth, &text) != nil:
 		return policyError(at, "value: want a string: %w", cer.ErrSchema)
 	case c.Role == cer.RoleArgv && (cer.UnmarshalStrict(c.Value, limits.CapsuleDepth, &words) != nil || len(words) == 0):
 		return policyError(at, "value: want an array of at least one string: %w", cer.ErrSchema)

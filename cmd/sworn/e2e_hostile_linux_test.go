@@ -145,7 +145,7 @@ func TestFilesArePrivate(t *testing.T) {
 }
 
 // A limit keeps a job from its own configuration, and the job ends well without
-// it: the verdict shows the limit.
+// it: a limit is measured, a policy has to list it, and the verdict shows it.
 func TestLimitsAreShown(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
@@ -157,7 +157,10 @@ func TestLimitsAreShown(t *testing.T) {
 		t.Fatalf("exit status %d, the job wrote %q: %s", d.code, d.out, d.err)
 	}
 	r := m.verify(t, m.read(t, "page.cer.json"), p)
-	trusted(t, r)
+	refused(t, "a limit that the policy does not list", r, "components.match", "components.closed")
+	if got := detail(r, "components.match"); !strings.HasPrefix(got, `limit "open_files" was measured`) {
+		t.Errorf("components.match: %q", got)
+	}
 	var text bytes.Buffer
 	if err := r.WriteText(&text, false); err != nil {
 		t.Fatal(err)

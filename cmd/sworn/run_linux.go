@@ -32,8 +32,8 @@ func maybeInit() { jail.MaybeInit() }
 // jobFlags are the flags that say what to run; `run` and `policy from-files`
 // share them.
 type jobFlags struct {
-	weights, config, add, params, env []string
-	input                             string
+	weights, config, add, params, env, limits []string
+	input                                     string
 }
 
 // deviceFlags are the flags that say what anchors and quotes.
@@ -48,7 +48,6 @@ type runFlags struct {
 	deviceFlags
 	output, record, nonce, disclose, isolation, state string
 	timeout                                           time.Duration
-	limits                                            []string
 	proc, quiet                                       bool
 }
 
@@ -59,6 +58,7 @@ func (j *jobFlags) register(cmd *cobra.Command) {
 	fl.StringArrayVar(&j.add, "add", nil, "another file or folder the job needs, `[NAME=]PATH` (repeatable), at its own path")
 	fl.StringArrayVar(&j.params, "param", nil, "a parameter, `NAME=VALUE` (repeatable), applied where the command holds {param:NAME}")
 	fl.StringArrayVar(&j.env, "env", nil, "pass this environment variable, `NAME` (repeatable); nothing else is passed")
+	fl.StringArrayVar(&j.limits, "limit", nil, "limit the job: `NAME=NUMBER` of address-space, file-size (bytes), open-files, processes, cpu (seconds); policies see it")
 	fl.StringVar(&j.input, "input", "", "the input `PATH`, or - for standard input (default: no input)")
 	fl.SetInterspersed(false)
 }
@@ -100,7 +100,6 @@ and its record says so, 2 there is no record.`,
 	fl.StringVar(&f.isolation, "isolation", "best-effort", "`best-effort` or strict: fail where the kernel refuses a part of it")
 	fl.StringVar(&f.state, "state", "", "state `DIR` (default /run/sworn, or $XDG_RUNTIME_DIR/sworn)")
 	fl.DurationVar(&f.timeout, "timeout", time.Hour, "end the job after `DURATION`")
-	fl.StringArrayVar(&f.limits, "limit", nil, "limit the job: `NAME=NUMBER` of address-space, file-size (bytes), open-files, processes, cpu (seconds)")
 	fl.BoolVar(&f.proc, "proc", false, "give the job a /proc of its own")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "print nothing but errors to standard error")
 	choices(cmd, "disclose", cer.DiscloseHash, cer.DiscloseFull)
@@ -146,6 +145,10 @@ func (j *jobFlags) job(command []string) (launch.Job, error) {
 			return job, usage("export "+n+"=… first", "environment variable %q is not set", n)
 		}
 		job.Env = append(job.Env, n+"="+v)
+	}
+	var err error
+	if job.Limits, err = parseLimits(j.limits); err != nil {
+		return job, err
 	}
 	// The running program itself, whatever its path leads to by now.
 	job.Launcher = "/proc/self/exe"
@@ -306,9 +309,6 @@ func (f *runFlags) options(command []string) (launch.Options, error) {
 		return o, err
 	}
 	if o.Nonce, err = parseNonce(f.nonce); err != nil {
-		return o, err
-	}
-	if o.Limits, err = parseLimits(f.limits); err != nil {
 		return o, err
 	}
 	o.StateDir, err = stateDir(f.state)

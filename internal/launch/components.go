@@ -112,6 +112,31 @@ func (p *Plan) Components(digests []jail.Digest, protection string) ([]*cer.Comp
 		}
 		out = append(out, c)
 	}
+	limits, err := p.limits()
+	return append(out, limits...), err
+}
+
+// limits returns the components of the limits that are set: a job that lacks
+// descriptors or memory may go on without what it was given, so a policy has to
+// list them.
+func (p *Plan) limits() ([]*cer.Component, error) {
+	var out []*cer.Component
+	for _, l := range []struct {
+		name  string
+		value uint64
+	}{
+		{"address_space", p.job.Limits.AddressSpace}, {"cpu_seconds", p.job.Limits.CPUSeconds},
+		{"file_size", p.job.Limits.FileSize}, {"open_files", p.job.Limits.OpenFiles}, {"processes", p.job.Limits.Processes},
+	} {
+		if l.value == 0 {
+			continue
+		}
+		c, err := cer.NewLimit(l.name, l.value)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrUsage, err)
+		}
+		out = append(out, c)
+	}
 	return out, nil
 }
 
@@ -161,7 +186,7 @@ func (l *launch) environments(hardened []jail.Fact) []*cer.Environment {
 
 // limitFacts are the job's limits, 0 for what the launcher left as it was.
 func (l *launch) limitFacts() []cer.Fact {
-	m := l.o.Limits
+	m := l.o.Plan.job.Limits
 	return []cer.Fact{
 		{Name: "address_space", Value: fmt.Sprint(m.AddressSpace)},
 		{Name: "cpu_seconds", Value: fmt.Sprint(m.CPUSeconds)},

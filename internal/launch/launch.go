@@ -76,8 +76,6 @@ type Options struct {
 	Proc bool
 	// Timeout bounds the job's time; zero is refused.
 	Timeout time.Duration
-	// Limits are the job's resource limits.
-	Limits jail.Limits
 	// Stdin is the job's standard input where the plan has it there; Stdout and
 	// Stderr take the job's streams as they come.
 	Stdin io.Reader

@@ -46,6 +46,8 @@ type Job struct {
 	Env []string
 	// Params are the parameters, as NAME and value.
 	Params []cer.Fact
+	// Limits are the job's resource limits; each that is set is a component.
+	Limits jail.Limits
 	// Launcher is the path of the launcher's own executable.
 	Launcher string
 	// Root is where programs and libraries are looked up; empty for "/".
@@ -436,7 +438,7 @@ func (p *Plan) InputIsFile() bool { return p.input != "" }
 func (p *Plan) spec(o *Options) jail.Spec {
 	s := jail.Spec{
 		InputFile: p.input, OutputFile: p.output, Strict: o.Strict, Proc: o.Proc,
-		Timeout: o.Timeout, Limits: o.Limits, Progress: o.Progress,
+		Timeout: o.Timeout, Limits: p.job.Limits, Progress: o.Progress,
 		Command: jail.Command{Path: p.program, Argv: p.argv, Env: p.env},
 	}
 	for i, f := range p.files {
