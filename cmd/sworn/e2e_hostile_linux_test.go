@@ -183,3 +183,19 @@ func TestStateOfOthers(t *testing.T) {
 	}
 	m.refuse(t, "page.cer.json", m.runArgs("page", nil, job(t), "say", "x"), "state folder")
 }
+
+// What a job writes was never measured, and so is not executed, whatever its
+// mode.
+func TestScratchIsNotExecutable(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	chmod, err := exec.LookPath("chmod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	script := `echo 'echo executed' > x; ` + chmod + ` 755 x && ./x; echo "status $?"`
+	d := m.do(t, m.runArgs("page", []string{"--add", chmod}, "/bin/sh", "-c", script)...)
+	if d.code != 0 || d.out != "status 126\n" {
+		t.Errorf("exit status %d, the job wrote %q: %s", d.code, d.out, d.err)
+	}
+}

@@ -254,7 +254,7 @@ func newScratch(size uint64, uid, gid int) (int, error) {
 		{"nr_inodes", strconv.Itoa(scratchInodes)},
 		{"uid", strconv.Itoa(uid)},
 		{"gid", strconv.Itoa(gid)},
-	}, "noswap", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV)
+	}, "noswap", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC)
 	return fd, err
 }
 

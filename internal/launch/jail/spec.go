@@ -30,7 +30,8 @@ var (
 // Directories of the job's root that the jail makes itself. No File may stand
 // in them.
 const (
-	// ScratchDir is the writable tmpfs and the job's working directory.
+	// ScratchDir is the writable tmpfs and the job's working directory. Nothing can
+	// be executed from it: what a job writes was never measured.
 	ScratchDir = "/scratch"
 	// InputDir holds the input file, if Spec.InputFile is set.
 	InputDir = "/input"
