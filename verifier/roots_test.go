@@ -240,7 +240,8 @@ func TestTrustStoreRefusesCertificates(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Of many small primes, because one of two would take long to find.
-	long, err := rsa.GenerateMultiPrimeKey(rand.Reader, 9, 9216) //nolint:staticcheck // SA1019: it need not be secure.
+	//lint:ignore SA1019 It need not be secure.
+	long, err := rsa.GenerateMultiPrimeKey(rand.Reader, 9, 9216)
 	if err != nil {
 		t.Fatal(err)
 	}
