@@ -241,7 +241,7 @@ func TestTrustStoreRefusesCertificates(t *testing.T) {
 	}
 	// Of many small primes, because one of two would take long to find.
 	//lint:ignore SA1019 It need not be secure.
-	long, err := rsa.GenerateMultiPrimeKey(rand.Reader, 9, 9216)
+	long, err := rsa.GenerateMultiPrimeKey(rand.Reader, 9, 9216) //nolint:staticcheck // SA1019: it need not be secure.
 	if err != nil {
 		t.Fatal(err)
 	}

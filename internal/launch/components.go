@@ -125,8 +125,11 @@ func (p *Plan) limits() ([]*cer.Component, error) {
 		name  string
 		value uint64
 	}{
-		{"address_space", p.job.Limits.AddressSpace}, {"cpu_seconds", p.job.Limits.CPUSeconds},
-		{"file_size", p.job.Limits.FileSize}, {"open_files", p.job.Limits.OpenFiles}, {"processes", p.job.Limits.Processes},
+		{"address_space", p.job.Limits.AddressSpace},
+		{"cpu_seconds", p.job.Limits.CPUSeconds},
+		{"file_size", p.job.Limits.FileSize},
+		{"open_files", p.job.Limits.OpenFiles},
+		{"processes", p.job.Limits.Processes},
 	} {
 		if l.value == 0 {
 			continue
