@@ -13,7 +13,15 @@ CMD=(tesseract stdin stdout --tessdata-dir {weights.dir} -l eng {config})
 
 die() { printf 'demo: FAILED: %s\n' "$*" >&2; exit 1; }
 step() { printf '[%s/6] %s\n' "$1" "$2"; }
-show() { printf '  $ %s\n' "$*"; "$@"; }
+# show prints a command as it can be typed, and runs it.
+show() {
+	local word line='  $'
+	for word; do
+		if [[ $word =~ ^[A-Za-z0-9_./:=@{},+-]+$ ]]; then line+=" $word"; else line+=" '$word'"; fi
+	done
+	printf '%s\n' "$line"
+	"$@"
+}
 # indent shows a command's output two columns in, and keeps its status.
 indent() { "$@" 2>&1 | sed 's/^/  /'; }
 random() { od -An -tx1 -N16 /dev/urandom | tr -d ' \n'; }
