@@ -245,6 +245,8 @@ func checkNonceQuote(a *appraisal) outcome {
 		return unknown("the policy asks for a nonce, and none was given to compare with")
 	case a.statement == nil:
 		return unknown("the statement cannot be read")
+	case len(a.statement.Nonce) == 0:
+		return failed("the quote holds no nonce").with(hex.EncodeToString(a.in.Nonce), "")
 	case !slices.Equal(a.statement.Nonce, a.in.Nonce):
 		return failed("the quote holds another nonce").with(hex.EncodeToString(a.in.Nonce), hex.EncodeToString(a.statement.Nonce))
 	}

@@ -79,6 +79,8 @@ func findIsolation(ctx context.Context) []finding {
 	if err != nil {
 		return []finding{{Name: "isolation", Found: err.Error()}}
 	}
+	// As `sworn run` does before it starts a job.
+	_ = jail.Harden()
 	c := jail.Command{Path: "/true", Argv: []string{"true"}}
 	j, err := jail.Start(ctx, jail.Spec{
 		Files: []jail.File{{Source: exe, Target: "/true", Executable: true}}, Command: c, Timeout: doctorTimeout,

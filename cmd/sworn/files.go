@@ -55,6 +55,21 @@ func openRegular(name string) (*os.File, error) {
 	return f, nil
 }
 
+// samePath reports whether two paths lead to one file, or would.
+func samePath(a, b string) bool {
+	if a == "" || b == "" {
+		return false
+	}
+	x, errX := os.Stat(a)
+	y, errY := os.Stat(b)
+	if errX == nil && errY == nil {
+		return os.SameFile(x, y)
+	}
+	p, errP := filepath.Abs(a)
+	q, errQ := filepath.Abs(b)
+	return errP == nil && errQ == nil && p == q
+}
+
 // hashFile returns what the verifier needs of a file the user holds against a
 // record.
 func hashFile(name string) (*verifier.File, error) {

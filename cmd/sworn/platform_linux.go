@@ -97,7 +97,9 @@ func (a *app) policyFromFiles() *cobra.Command {
 		Long: `Computes the reference values of a job from the files themselves: takes the flags
 of "sworn run" that say what to run, hashes every file, and runs nothing. Make it
 where you trust the files; the roots folder says whose TPMs you accept.`,
-		Example: `  sworn policy from-files --roots roots/ -o policy.json --weights eng.traineddata -- \
+		Example: `  sworn policy from-files --roots roots/ -o policy.json --weights eng.traineddata \
+    --waive slot.measurement="what booted is not appraised yet" \
+    --waive launcher.rooted="what booted is not appraised yet" -- \
     tesseract stdin stdout --tessdata-dir {weights.dir} -l eng`,
 		RunE: func(_ *cobra.Command, command []string) error {
 			if len(command) == 0 {

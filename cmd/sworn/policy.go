@@ -63,6 +63,9 @@ func oneFile(hint string) cobra.PositionalArgs {
 }
 
 func (a *app) fromRecord(record, roots, name, out string, waive []string) error {
+	if samePath(record, out) {
+		return usage("choose another path for -o", "the policy would overwrite %s", out)
+	}
 	b, err := readCapsule(record)
 	if err != nil {
 		return err

@@ -231,10 +231,38 @@ func openSimulator(ctx context.Context, o tpmdev.Options) (*tpmdev.TPM, error) {
 	return tpmdev.OpenTransport(ctx, t, o)
 }
 
+// distinct refuses to write over what the same launch reads or writes.
+func (f *runFlags) distinct() error {
+	if f.record == "-" || f.output == "-" {
+		return usage("--record job.cer.json; leave --output out for standard output", "record and output are files: %q is none", "-")
+	}
+	used := []string{f.input}
+	for _, list := range [][]string{f.weights, f.config, f.add} {
+		for _, s := range list {
+			_, path := named(s)
+			used = append(used, path)
+		}
+	}
+	for _, u := range append(used, f.output) {
+		if samePath(f.record, u) {
+			return usage("choose another path for --record", "the record would overwrite %s", u)
+		}
+	}
+	for _, u := range used {
+		if samePath(f.output, u) {
+			return usage("choose another path for --output", "the output would overwrite %s", u)
+		}
+	}
+	return nil
+}
+
 // runJob is `sworn run`.
 func (a *app) runJob(ctx context.Context, f *runFlags, command []string) error {
 	o, err := f.options(command)
 	if err != nil {
+		return err
+	}
+	if err := f.distinct(); err != nil {
 		return err
 	}
 	record, err := createFile(f.record, 0o644)
@@ -440,6 +468,7 @@ func platformHint(err error) string {
 		is   error
 		hint string
 	}{
+		{context.Canceled, "interrupted: there is no record"},
 		{tpmdev.ErrBusy, "another program holds the TPM; try again when it has ended"},
 		{launch.ErrBusy, "wait for the other launch, or use another TPM"},
 		{tpmdev.ErrAbsent, "is there a TPM? sworn doctor; a software TPM: sworn simulate tpm --dir DIR --detach"},

@@ -176,21 +176,27 @@ func (a *app) verify(f *verifyFlags, files []string) error {
 			return err
 		}
 		if !report.Trusted && worst == nil {
-			worst = &statusError{code: exitNotTrusted, hint: hintAgainst(report, in.Policy)}
+			worst = &statusError{code: exitNotTrusted, hint: hintAgainst(report, in)}
 		}
 	}
 	return worst
 }
 
 // hintAgainst says what to do about a record that is not trusted.
-func hintAgainst(r *verifier.Report, p *verifier.Policy) string {
-	if p == nil {
+func hintAgainst(r *verifier.Report, in verifier.Input) string {
+	id, ok := r.Reason()
+	switch {
+	case in.Policy == nil && r.Genuine() != nil:
+		return "see every check: sworn verify --explain FILE"
+	case in.Roots == nil && (in.Policy == nil || id == "slot.identity"):
+		return "say whose TPMs you trust: --roots DIR (sworn explain slot.identity)"
+	case in.Policy == nil:
 		return "make a policy from a known-good record: sworn policy from-record RECORD --roots DIR -o policy.json"
-	}
-	if id, ok := r.Reason(); ok {
+	case ok:
 		return "sworn explain " + id
+	default:
+		return noHint
 	}
-	return noHint
 }
 
 // verifyFile judges one file.

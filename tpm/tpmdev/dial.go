@@ -22,6 +22,10 @@ import (
 // needs no computation, before it counts as busy with somebody else.
 const busyTimeout = 5 * time.Second
 
+// busyPause lies between two attempts to connect to a unix socket whose queue is
+// full.
+const busyPause = 50 * time.Millisecond
+
 // maxSocketPath is the longest path of a unix socket in bytes: sun_path of
 // struct sockaddr_un holds 108 with the final NUL (unix(7)).
 const maxSocketPath = 107
@@ -92,8 +96,14 @@ func connect(ctx context.Context, addr string) (*conn, error) {
 
 // connectSocket connects to a software TPM.
 func connectSocket(ctx context.Context, network, address string) (*conn, error) {
-	d := net.Dialer{Timeout: busyTimeout}
+	d := net.Dialer{Deadline: time.Now().Add(busyTimeout)}
 	s, err := d.DialContext(ctx, network, address)
+	// A unix socket whose queue is full says so at once; others are served in
+	// turn, and so may we be.
+	for errors.Is(err, syscall.EAGAIN) && time.Now().Before(d.Deadline) && ctx.Err() == nil {
+		time.Sleep(busyPause)
+		s, err = d.DialContext(ctx, network, address)
+	}
 	if err != nil {
 		if e := ctx.Err(); e != nil {
 			return nil, fmt.Errorf("%w: %w", ErrAbsent, e)

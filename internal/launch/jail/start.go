@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -180,7 +181,11 @@ var errStrict = errors.New("isolation is strict")
 // judge applies Spec.Strict.
 func (j *Jail) judge() error {
 	if missing := j.isolation.Missing(); j.spec.Strict && len(missing) > 0 {
-		return fmt.Errorf("%w: %w and misses %v", ErrIsolation, errStrict, missing)
+		var words []string
+		for _, m := range missing {
+			words = append(words, m.Name+" ("+string(m.State)+")")
+		}
+		return fmt.Errorf("%w: %w and misses %s", ErrIsolation, errStrict, strings.Join(words, ", "))
 	}
 	return nil
 }
