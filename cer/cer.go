@@ -10,14 +10,18 @@
 // The package has no clock, no files and no network, and builds for js/wasm.
 package cer
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/sworn-run/sworn/cer/internal/canon"
+)
 
 // Every error of this package wraps one of these three; an [*IntegrityError]
 // does too.
 var (
 	// ErrStrict: the bytes are not JSON of the one strict form that may be
 	// hashed, or not the canonical form where that form is demanded.
-	ErrStrict = errors.New("not strict JSON")
+	ErrStrict = canon.ErrStrict
 
 	// ErrSchema: well-formed, but not of the shape that is demanded: a member
 	// unknown, missing, of the wrong type, or outside of its bounds.

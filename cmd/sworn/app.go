@@ -123,7 +123,7 @@ says so; 2 usage or I/O.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return wrap(err, cmd.CommandPath()+" --help")
 	})
-	root.AddCommand(a.verifyCommand(), a.inspectCommand(), a.explainCommand(), a.policyCommand())
+	root.AddCommand(a.verifyCommand(), a.inspectCommand(), a.explainCommand(), a.policyCommand(), a.nexartCommand())
 	a.addPlatform(root)
 	helpers(root)
 	return root
