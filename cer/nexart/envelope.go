@@ -27,14 +27,14 @@ var signedAttestation = [...]string{"attestationId", "attestedAt", "kid", "nodeR
 // maxNames is the largest number of names in a list of signed fields.
 const maxNames = 256
 
-// errEnvelope is what is wrong with an envelope.
-type errEnvelope struct {
+// A refusal is what is wrong with an envelope.
+type refusal struct {
 	code Code
 	text string
 }
 
-func refuse(code Code, format string, args ...any) *errEnvelope {
-	return &errEnvelope{code, fmt.Sprintf(format, args...)}
+func refuse(code Code, format string, args ...any) *refusal {
+	return &refusal{code, fmt.Sprintf(format, args...)}
 }
 
 // envelopes judges every envelope that is there.
@@ -54,7 +54,7 @@ func (c *check) envelopes() {
 	c.envelope(meta)
 }
 
-func (c *check) envelopeFailed(e *errEnvelope) {
+func (c *check) envelopeFailed(e *refusal) {
 	c.Envelope = StatusFail
 	c.fail(e.code, "envelope: %s", e.text)
 }
@@ -76,7 +76,7 @@ func (c *check) envelope(in canon.Value) {
 	if kind.Kind() == 0 {
 		kind = in.Get("verificationEnvelopeType")
 	}
-	var e *errEnvelope
+	var e *refusal
 	switch {
 	case kind.Is(envelopeV2) && env.Get("scope").Is("whitelist"):
 		e = c.envelopeV2(env, signature)
@@ -102,7 +102,7 @@ func (c *check) envelope(in canon.Value) {
 
 // envelopeV2 judges the form of v0.16.1: the envelope lists what it signs. What
 // it must sign does not depend on the list.
-func (c *check) envelopeV2(env, signature canon.Value) *errEnvelope {
+func (c *check) envelopeV2(env, signature canon.Value) *refusal {
 	if e := envelopeConstants(env, map[string]string{
 		"algorithm": "Ed25519", "canonicalization": "jcs", "envelopeType": envelopeV2, "scope": "whitelist", "specVersion": envelopeSpec,
 	}, "attestation", "kid", "signedFields"); e != nil {
@@ -123,8 +123,8 @@ func (c *check) envelopeV2(env, signature canon.Value) *errEnvelope {
 	if e != nil {
 		return e
 	}
-	b := pick([]byte(`{"attestation":`), env.Get("attestation"), attested)
-	b = pick(append(b, `,"bundle":`...), c.record, bundle)
+	b := pick([]byte(`{"attestation":`), env.Get("attestation"), listed(attested))
+	b = pick(append(b, `,"bundle":`...), c.record, listed(bundle))
 	if e := c.attested(env, signature, append(b, '}'), env.Get("kid"), false); e != nil {
 		return e
 	}
@@ -159,7 +159,7 @@ func (c *check) mustSign() []string {
 
 // envelopeConstants wants members of one value, and others that are there; and no
 // more.
-func envelopeConstants(env canon.Value, constants map[string]string, others ...string) *errEnvelope {
+func envelopeConstants(env canon.Value, constants map[string]string, others ...string) *refusal {
 	for i := range env.Len() {
 		name, v := env.Member(i)
 		want, ok := constants[name]
@@ -180,7 +180,7 @@ func envelopeConstants(env canon.Value, constants map[string]string, others ...s
 
 // names reads a list of names: unique, all of them members of the object, none of
 // the least missing.
-func names(list canon.Value, least []string, of canon.Value) ([]string, *errEnvelope) {
+func names(list canon.Value, least []string, of canon.Value) ([]string, *refusal) {
 	elements := list.Elements(maxNames, 1)
 	if elements == nil || of.Kind() != '{' {
 		return nil, refuse(CodeSchema, "signedFields is not a list of names of members")
@@ -206,11 +206,17 @@ func names(list canon.Value, least []string, of canon.Value) ([]string, *errEnve
 	return out, nil
 }
 
-// pick appends the canonical form of an object with only those members.
-func pick(dst []byte, of canon.Value, names []string) []byte {
+// listed accepts the names of a list.
+func listed(names []string) func(string) bool {
+	return func(name string) bool { return slices.Contains(names, name) }
+}
+
+// pick appends the canonical form of an object with only the members that want
+// accepts.
+func pick(dst []byte, of canon.Value, want func(string) bool) []byte {
 	separator := byte('{')
 	for i := range of.Len() {
-		if slices.Contains(names, string(of.MemberName(i))) {
+		if want(string(of.MemberName(i))) {
 			dst = of.AppendMember(append(dst, separator), i)
 			separator = ','
 		}
@@ -222,7 +228,7 @@ func pick(dst []byte, of canon.Value, names []string) []byte {
 }
 
 // attested checks the signature, and what the envelope says of the attestation.
-func (c *check) attested(env, signature canon.Value, signed []byte, kid canon.Value, allowECDSA bool) *errEnvelope {
+func (c *check) attested(env, signature canon.Value, signed []byte, kid canon.Value, allowECDSA bool) *refusal {
 	a := env.Get("attestation")
 	if v := a.Get("kid"); v.Kind() != 0 && v.String() != kid.String() {
 		return refuse(CodeSchema, "it is signed by key %q, and said to be by %q", shown(v), shown(kid))
@@ -240,7 +246,7 @@ func (c *check) attested(env, signature canon.Value, signed []byte, kid canon.Va
 
 // envelopeFull judges the form before v0.16.1, which signs the whole bundle but
 // the envelope itself.
-func (c *check) envelopeFull(env, signature canon.Value) *errEnvelope {
+func (c *check) envelopeFull(env, signature canon.Value) *refusal {
 	c.note(NoteLegacy, "envelope: of the form before v0.16.1, of which no signature was published")
 	if v := env.Get("scope"); v.Kind() != 0 && !v.Is("full_bundle") {
 		return refuse(CodeSchema, "scope %q is not known", shown(v))
@@ -268,7 +274,7 @@ func (c *check) envelopeFull(env, signature canon.Value) *errEnvelope {
 			return refuse(CodeSchema, "attestation holds more than is signed")
 		}
 	}
-	b := pick([]byte(`{"attestation":`), a, signedAttestation[:])
+	b := pick([]byte(`{"attestation":`), a, listed(signedAttestation[:]))
 	b = c.cleaned(append(b, `,"bundle":`...))
 	b = append(b, `,"envelopeType":"`+envelopeV2+`"}`...)
 	kid := firstOf(env, "kid")
@@ -292,14 +298,13 @@ func (c *check) cleaned(dst []byte) []byte {
 			separator = ','
 			continue
 		}
-		var rest []string
+		stays := func(inner string) bool { return !slices.Contains(inMeta[:], inner) }
+		empty := true
 		for j := range v.Len() {
-			if inner := string(v.MemberName(j)); !slices.Contains(inMeta[:], inner) {
-				rest = append(rest, inner)
-			}
+			empty = empty && !stays(string(v.MemberName(j)))
 		}
-		if len(rest) > 0 {
-			dst = pick(append(append(dst, separator), `"meta":`...), v, rest)
+		if !empty {
+			dst = pick(append(append(dst, separator), `"meta":`...), v, stays)
 			separator = ','
 		}
 	}
@@ -308,7 +313,7 @@ func (c *check) cleaned(dst []byte) []byte {
 
 // envelopeV1 judges the oldest form, which signs itself. It binds a record only
 // if it names its hash.
-func (c *check) envelopeV1(env, signature canon.Value) *errEnvelope {
+func (c *check) envelopeV1(env, signature canon.Value) *refusal {
 	c.note(NoteLegacy, "envelope: of the first form, of which no signature was published")
 	if bound := env.Get("certificateHash"); c.claimed == "" || !bound.Is(c.claimed) {
 		return refuse(CodeReceiptHash, "it does not name this record")

@@ -173,13 +173,15 @@ const (
 	NoteRedacted
 	// NoteChain: steps of a project that do not follow each other as they say.
 	NoteChain
+	// NoteMore: there is more to note than is noted.
+	NoteMore
 )
 
 // String returns one word for reports, for instance "uncovered".
 func (k NoteKind) String() string {
 	names := [...]string{
 		"unknown", "failed", "uncovered", "withheld", "unsigned", "stamp", "legacy", "key", "embedded-key",
-		"timestamp", "no-timestamp", "redacted", "chain",
+		"timestamp", "no-timestamp", "redacted", "chain", "more",
 	}
 	if int(k) < len(names) {
 		return names[k]
@@ -337,19 +339,25 @@ func (r *Report) fail(code Code, format string, args ...any) {
 
 // code adds a code, once.
 func (r *Report) code(code Code) {
-	if slices.Contains(r.Codes, code) {
-		return
+	if !slices.Contains(r.Codes, code) {
+		r.Codes = append(r.Codes, code)
 	}
-	r.Codes = append(r.Codes, code)
 }
+
+// maxNotes is the largest number of notes: a file can hold millions of members
+// that nothing covers.
+const maxNotes = 512
 
 // note adds a note, once.
 func (r *Report) note(kind NoteKind, format string, args ...any) {
 	n := Note{kind, fmt.Sprintf(format, args...)}
-	if slices.Contains(r.Notes, n) {
-		return
+	switch {
+	case len(r.Notes) == maxNotes || slices.Contains(r.Notes, n):
+	case len(r.Notes) == maxNotes-1:
+		r.Notes = append(r.Notes, Note{NoteMore, "there is more to note; what is not noted is not therefore covered"})
+	default:
+		r.Notes = append(r.Notes, n)
 	}
-	r.Notes = append(r.Notes, n)
 }
 
 func (c *check) integrityFailed(code Code, format string, args ...any) {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -203,7 +204,7 @@ func verify(t *testing.T, name string, file any, keys *nexart.Keys, want outcome
 	consistent(t, r)
 	got := outcome{r.Verdict, r.Integrity, r.Receipt, r.Envelope, r.Codes, nil}
 	if got.verdict != want.verdict || got.integrity != want.integrity || got.receipt != want.receipt || got.envelope != want.envelope ||
-		fmt.Sprint(string(got.codes)) != fmt.Sprint(string(want.codes)) {
+		!slices.Equal(got.codes, want.codes) {
 		t.Errorf("%s: %v, integrity %v, receipt %v, envelope %v, %v; want %v, %v, %v, %v, %v\n%v", name,
 			r.Verdict, r.Integrity, r.Receipt, r.Envelope, r.Codes,
 			want.verdict, want.integrity, want.receipt, want.envelope, want.codes, r.Notes)

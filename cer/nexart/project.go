@@ -112,8 +112,8 @@ func (c *check) projectSchema(add func(Code, string, ...any)) {
 	if c.record.Get("integrity").Get("projectHash").Kind() != '"' {
 		add(CodeSchema, "integrity.projectHash is not a string")
 	}
-	if c.record.Get("embeddedBundles").Kind() != '{' {
-		add(CodeSchema, "embeddedBundles is not an object")
+	if v := c.record.Get("embeddedBundles"); v.Kind() != '{' || v.Len() > maxSteps {
+		add(CodeSchema, "embeddedBundles is not an object of at most %d records", maxSteps)
 	}
 }
 
@@ -170,7 +170,9 @@ func (c *check) registry(add func(Code, string, ...any)) []registered {
 			add(CodeStepRegistry, "sequence %d occurs twice", s.sequence)
 		}
 		ids[s.id], executions[s.executionID], sequences[s.sequence] = true, true, true
-		s.embedded = c.record.Get("embeddedBundles").Get(s.id)
+		if v := c.record.Get("embeddedBundles"); v.Len() <= maxSteps {
+			s.embedded = v.Get(s.id)
+		}
 		out = append(out, s)
 	}
 	for _, s := range out {
@@ -344,11 +346,11 @@ func (c *check) projectUncovered(steps []registered) {
 		case name == "integrity":
 			for j := range v.Len() {
 				if inner := string(v.MemberName(j)); inner != "algorithm" && inner != "projectHash" {
-					c.uncovered([]string{"/integrity/" + pointer(inner)})
+					c.uncovered("/integrity/" + pointer(inner))
 				}
 			}
 		case !known[name] || (name == "tags" && string(v.Canonical()) == "[]"):
-			c.uncovered([]string{"/" + pointer(name)})
+			c.uncovered("/" + pointer(name))
 		}
 	}
 	registered := map[string]bool{}
@@ -358,7 +360,7 @@ func (c *check) projectUncovered(steps []registered) {
 	embedded := c.record.Get("embeddedBundles")
 	for i := range embedded.Len() {
 		if name := string(embedded.MemberName(i)); !registered[name] {
-			c.uncovered([]string{"/embeddedBundles/" + pointer(name)})
+			c.uncovered("/embeddedBundles/" + pointer(name))
 		}
 	}
 }

@@ -271,7 +271,7 @@ func FuzzVerify(f *testing.F) {
 			return
 		}
 		again := nexart.Verify(c, keys)
-		if again.Verdict != r.Verdict || fmt.Sprint(string(again.Codes)) != fmt.Sprint(string(r.Codes)) || again.CertificateHash != r.CertificateHash || len(again.Notes) != len(r.Notes) {
+		if again.Verdict != r.Verdict || !slices.Equal(again.Codes, r.Codes) || again.CertificateHash != r.CertificateHash || len(again.Notes) != len(r.Notes) {
 			t.Fatalf("%+v; in canonical form %+v\n%q", r, again, b)
 		}
 	})

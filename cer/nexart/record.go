@@ -44,7 +44,8 @@ func (c *check) execution() {
 	c.CertificateHash = cer.FormatHash(got.CertificateHash)
 	c.withhold(got.Withheld)
 	c.confidential = got.Confidential
-	c.uncovered(got.Uncovered)
+	c.withheld = c.withheld && !c.confidential // The node signs commitments as they are.
+	c.uncovered(got.Uncovered...)
 	if signals := c.record.Get("context").Get("signals"); signals.Kind() == '[' && len(signals.Canonical()) > len("[]") &&
 		slices.ContainsFunc(got.Uncovered, func(p string) bool { return p == "/context" }) {
 		c.supplemental = true
@@ -73,7 +74,7 @@ func (c *check) withhold(pointers []string) {
 
 // uncovered notes members that the hash does not cover, less those that the other
 // layers judge.
-func (c *check) uncovered(pointers []string) {
+func (c *check) uncovered(pointers ...string) {
 	for _, p := range pointers {
 		switch p {
 		case "/receipt", "/signature", "/verificationEnvelope", "/verificationEnvelopeSignature":
@@ -132,7 +133,7 @@ func (c *check) recompute(fields []string) bool {
 		c.integrityFailed(CodeInvalidFormat, "certificateHash is not %q and 64 lower-case hex digits", "sha256:")
 		return false
 	}
-	got := hashText(pick(nil, c.record, fields))
+	got := hashText(pick(nil, c.record, listed(fields)))
 	if got != c.claimed {
 		c.integrityFailed(CodeCertificateHash, "certificateHash is not that of %s, %s", strings.Join(fields, ", "), got)
 		return false
@@ -149,7 +150,7 @@ func (c *check) uncoveredBeside(fields []string) {
 			rest = append(rest, "/"+pointer(name))
 		}
 	}
-	c.uncovered(rest)
+	c.uncovered(rest...)
 }
 
 // hashOnly judges a record that is nothing but a hash: there is nothing to
@@ -228,12 +229,7 @@ func (c *check) governed(f *family) {
 		}
 	}
 	fields = append(fields, "protectedSet")
-	all := make([]string, 0, c.record.Len())
-	for i := range c.record.Len() {
-		if name := string(c.record.MemberName(i)); name != "certificateHash" {
-			all = append(all, name)
-		}
-	}
+	all := func(name string) bool { return name != "certificateHash" }
 	if hash := c.record.Get("certificateHash"); c.claim(hash) && hash.Is(hashText(pick(nil, c.record, all))) {
 		c.CertificateHash = c.claimed
 		return

@@ -2,7 +2,10 @@ package nexart_test
 
 import (
 	"bytes"
+	"fmt"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/sworn-run/sworn/cer/nexart"
 )
@@ -62,6 +65,10 @@ func TestConfidential(t *testing.T) {
 		confidential.receipt, confidential.envelope = pass, pass
 		verify(t, "certified", n.certify(t, file, "1.3.1", four...), n.keys(t), confidential)
 		verify(t, "changed", with(t, file, object{"createdAt": "x"}), nil, bad(nexart.CodeCertificateHash))
+		certified := n.certify(t, file, "1.3.1", four...)
+		certified["verificationEnvelopeSignature"] = n.sign(nil)
+		verify(t, "with an envelope of something else", certified, n.keys(t),
+			outcome{nexart.VerdictFailed, pass, pass, fail, []nexart.Code{nexart.CodeInvalidSignature}, nil})
 		record["snapshot"].(object)["protocolVersion"] = "1.3.0"
 		verify(t, "in 1.3.0", rehash(t, record, four...), nil, bad(nexart.CodeOutputHash))
 	}
@@ -174,6 +181,39 @@ func TestGoverned(t *testing.T) {
 		"set: a field not here": {object{"protectedSet": merged(set, object{"protectedFields": append([]string{"y"}, fields[:6]...)})}, []nexart.Code{nexart.CodeSchema}},
 	} {
 		verify(t, name, with(t, record, e.edit), nil, bad(e.want...))
+	}
+}
+
+// TestHostile: a file of very many members costs no more than in proportion, and
+// the report stays one that can be read.
+func TestHostile(t *testing.T) {
+	var many strings.Builder
+	for i := range 200_000 {
+		fmt.Fprintf(&many, `"m%d":0,`, i)
+	}
+	record := string(canonical(t, sealed(t, snapshot())))
+	step := string(canonical(t, governedStep(t)))
+	whole := string(canonical(t, project(t, nil)))
+	for name, e := range map[string]struct {
+		file string
+		want bool
+	}{
+		"record":   {"{" + many.String() + record[1:], true},
+		"package":  {"{" + many.String() + `"cer":` + record + "}", true},
+		"governed": {"{" + many.String() + step[1:], true},
+		"project":  {"{" + many.String() + whole[1:], true},
+		"embedded": {strings.Replace(whole, `"embeddedBundles":{`, `"embeddedBundles":{`+many.String(), 1), false},
+		"meta":     {`{"meta":{` + many.String() + `"verificationEnvelope":{"envelopeType":"nexart.verification.envelope.v2"},"verificationEnvelopeSignature":"x"},` + record[1:], false},
+	} {
+		began := time.Now()
+		r := nexart.Verify([]byte(e.file), nil)
+		consistent(t, r)
+		if r.Verdict.Verified() != e.want || len(r.Notes) > 512 || (e.want && r.Notes[len(r.Notes)-1].Kind != nexart.NoteMore) {
+			t.Errorf("%s: %v, %d notes", name, r.Verdict, len(r.Notes))
+		}
+		if took := time.Since(began); took > 20*time.Second {
+			t.Errorf("%s took %v", name, took)
+		}
 	}
 }
 
