@@ -222,7 +222,7 @@ func TestVectors(t *testing.T) {
 
 // codeOf also checks that result and error exclude each other, and that the
 // error is classified.
-func codeOf(t *testing.T, got *cer.Integrity, err error) cer.Code {
+func codeOf(t testing.TB, got *cer.Integrity, err error) cer.Code {
 	t.Helper()
 	if err == nil {
 		if got == nil {
@@ -320,14 +320,19 @@ func checkProjection(t *testing.T, name string, b []byte, e *expectation) {
 	}
 }
 
-// TestPublished verifies records that NexArt and a partner published. They are
-// not part of this repository: they stand in the shared evidence folder.
-func TestPublished(t *testing.T) {
+// sharedVectors is the folder of what others published, where there is one.
+func sharedVectors() string {
 	dir := os.Getenv("SWORN_SHARED")
 	if dir == "" {
 		dir = filepath.Join("..", "..", "shared")
 	}
-	dir = filepath.Join(dir, "vectors", "nexart", "real")
+	return filepath.Join(dir, "vectors", "nexart")
+}
+
+// TestPublished verifies records that NexArt and a partner published. They are
+// not part of this repository: they stand in the shared evidence folder.
+func TestPublished(t *testing.T) {
+	dir := filepath.Join(sharedVectors(), "real")
 	if _, err := os.Stat(dir); err != nil {
 		t.Skipf("shared vectors/nexart/real is absent: %v", err)
 	}
