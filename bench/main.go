@@ -94,7 +94,7 @@ func (b *bench) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer b.off() //nolint:errcheck // Nothing is kept of it.
-	for _, part := range []func(context.Context) error{b.launches, b.verification, b.hashing} {
+	for _, part := range []func(context.Context) error{b.launches, b.verification, b.hashing, b.records} {
 		if err := part(ctx); err != nil {
 			return err
 		}
