@@ -44,18 +44,18 @@ func Canonical(b []byte) ([]byte, error) {
 // IsCanonical reports whether b passes [Strict] at depth 1,000 and is byte for
 // byte its own RFC 8785 form.
 func IsCanonical(b []byte) bool {
-	d, err := canon.Parse(b, limits.BundleDepth, false, 0)
-	return err == nil && d.Exact()
+	exact, err := canon.IsExact(b, limits.BundleDepth, false)
+	return err == nil && exact
 }
 
 // checkCanonical wants b to be strict, without a number of magnitude 2^53 or
 // more, and its own RFC 8785 form. The error wraps [ErrStrict].
 func checkCanonical(b []byte, depth int) error {
-	d, err := canon.Parse(b, depth, true, 0)
+	exact, err := canon.IsExact(b, depth, true)
 	if err != nil {
 		return err
 	}
-	if !d.Exact() {
+	if !exact {
 		return fmt.Errorf("%w: not in canonical form (RFC 8785)", ErrStrict)
 	}
 	return nil

@@ -20,6 +20,7 @@ func texts(tb testing.TB) [][]byte {
 	out := [][]byte{
 		[]byte(`{}`), []byte(`[1,2.50,-0,1e3,1e400,9007199254740993,"\u00e9\ud83d\ude00","\ud800"]`),
 		[]byte(`{"b":1,"a":{"é":[],"` + "\U0001F600" + `":null,"\ue000":true}}`), []byte(" [ 1 , 2 ] "), []byte(`{"a":1,"\u0061":2}`),
+		[]byte(`[{"b":0,"a":1},]`), []byte(`[0,{"b":0,"a":1},1,2,[{"d":0,"c":[{"b":0,"a":1}]}],{}]`), []byte(`[,]`), []byte(`[[],]`),
 	}
 	err := fs.WalkDir(testdata.Vectors, ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.HasSuffix(name, ".json") {
@@ -41,6 +42,10 @@ func texts(tb testing.TB) [][]byte {
 func check(tb testing.TB, b []byte) {
 	tb.Helper()
 	d, err := canon.Parse(b, limits.BundleDepth, false, 0)
+	exact, exactErr := canon.IsExact(b, limits.BundleDepth, false)
+	if (exactErr == nil) != (err == nil) || (err == nil && exact != d.Exact()) {
+		tb.Errorf("%.200q: %v, without a result %v, %v", b, err, exact, exactErr)
+	}
 	if err != nil {
 		if !errors.Is(err, canon.ErrStrict) || d != nil {
 			tb.Errorf("%.200q: %v, document %v", b, err, d)
