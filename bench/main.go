@@ -2,14 +2,14 @@
 
 // Command bench measures what attestation costs on this machine and prints it as
 // Markdown: what `sworn run` adds to a job, how long verification takes, how fast
-// files are measured. Each is compared with a peer that does the same work, or
+// files are measured, how fast records are sealed and read. Each is compared with a peer that does the same work, or
 // the part of it that anybody has to do, in the same run: the contenders take
 // turns, round by round, in an order that rotates, so that what else the machine
 // does falls on all alike. A ratio is the median of the rounds' ratios.
 //
 // It takes the root of the checkout as working directory, bin/sworn built, and
-// swtpm, Tesseract, sha256sum and openssl installed: `make bench` sees to all of
-// it. No number is an absolute one: compare ratios.
+// swtpm, Tesseract, sha256sum, openssl, node and npm installed: `make bench` sees to
+// all of it. No number is an absolute one: compare ratios.
 package main
 
 import (

@@ -21,10 +21,12 @@ want swtpm_setup swtpm-tools
 want tesseract tesseract-ocr
 english || missing+=(tesseract-ocr-eng)
 [ "${1:-test}" != bench ] || want openssl openssl
-if [ "${1:-test}" = test ]; then
-	want gcc gcc libc6-dev
+if [ "${1:-test}" != demo ]; then
 	want node nodejs
 	want npm npm
+fi
+if [ "${1:-test}" = test ]; then
+	want gcc gcc libc6-dev
 	openssl_headers || missing+=(libssl-dev)
 fi
 [ ${#missing[@]} -gt 0 ] || exit 0
