@@ -42,7 +42,7 @@ func Seal(snapshot []byte, o SealOptions) ([]byte, error) {
 	if o.CreatedAt.IsZero() {
 		return nil, fmt.Errorf("sealing: %w: no time given", ErrSnapshot)
 	}
-	d, err := canon.Parse(snapshot, limits.BundleDepth-1, false, keepLevels)
+	d, err := parse(snapshot, limits.BundleDepth-1)
 	if err != nil {
 		return nil, fmt.Errorf("sealing: %w: %w", ErrSnapshot, err)
 	}
@@ -56,8 +56,9 @@ func Seal(snapshot []byte, o SealOptions) ([]byte, error) {
 	}
 	out := assemble(parts, cer.FormatTime(o.CreatedAt), len(snapshot))
 	// What a verifier would not accept is not handed out.
-	if len(out) > limits.CapsuleFile {
-		return nil, fmt.Errorf("sealing: %w: a bundle of %d bytes, at most %d", ErrSnapshot, len(out), limits.CapsuleFile)
+	if len(out) > limits.CapsuleFile || !fewValues(out) {
+		return nil, fmt.Errorf("sealing: %w: a bundle of %d bytes, at most %d, and at most %d commas and colons",
+			ErrSnapshot, len(out), limits.CapsuleFile, limits.BundleValues)
 	}
 	if _, err := cer.VerifyIntegrity(out); err != nil {
 		return nil, fmt.Errorf("sealing: %w: %w", ErrSnapshot, err)

@@ -26,6 +26,11 @@ const (
 	// bundle that somebody else made. Their own reference data goes to 503.
 	BundleDepth = 1000
 
+	// BundleValues is the largest number of commas and colons outside of strings
+	// in such a bundle, a package or a project of them: 1 Mi. A text of 64 MiB
+	// could hold thirty times as many, and each costs a reader a hundred bytes.
+	BundleValues = 1 << 20
+
 	// JSONNumber is the longest number literal in JSON text, in characters.
 	// The longest exact decimal of a double has 767 significant digits.
 	JSONNumber = 1100
