@@ -39,6 +39,14 @@ func refuse(code Code, format string, args ...any) *refusal {
 
 // envelopes judges every envelope that is there.
 func (c *check) envelopes() {
+	c.eachEnvelope()
+	// What was taken out is no excuse where another envelope signs what is left.
+	if c.elsewhere && c.Envelope == StatusPass {
+		c.envelopeFailed(refuse(CodeInvalidSignature, "one signs the record as it is, and another does not"))
+	}
+}
+
+func (c *check) eachEnvelope() {
 	meta := c.record.Get("meta")
 	if c.Package {
 		for _, name := range inMeta {
@@ -98,6 +106,7 @@ func (c *check) envelope(in canon.Value) {
 		}
 	case e.code == CodeInvalidSignature && c.withheld:
 		// The node signed the record before its values were taken out.
+		c.elsewhere = true
 		c.note(NoteRedacted, "envelope: it does not sign what is left of the record, and what was taken out is not here")
 	default:
 		c.envelopeFailed(e)

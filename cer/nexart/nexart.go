@@ -282,6 +282,9 @@ type check struct {
 	stamps, bareStamps int
 	// withheld, confidential and supplemental are what integrity found.
 	withheld, confidential, supplemental bool
+	// elsewhere tells that an envelope signs something else than what is left of a
+	// record.
+	elsewhere bool
 }
 
 // run judges all layers.

@@ -258,6 +258,7 @@ func FuzzVerify(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r := nexart.Verify(b, keys)
 		consistent(t, r)
+		oracle{t, n}.check(b, r)
 		bare := nexart.Verify(b, nil)
 		consistent(t, bare)
 		if bare.Receipt == nexart.StatusPass || bare.Envelope == nexart.StatusPass {

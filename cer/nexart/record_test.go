@@ -84,6 +84,14 @@ func TestReseal(t *testing.T) {
 		object{"receipt": receipt, "signature": n.sign(canonical(t, receipt))})
 	verify(t, "with the envelope of the whole", file, n.keys(t),
 		noted(attested, nexart.NoteRedacted, nexart.NoteWithheld, nexart.NoteUncovered))
+	left, over := n.envelope(t, reseal, "1.2.0", four...)
+	for name, e := range map[string][2]object{
+		"that of the whole first": {enclose(nil, envelope, signature), enclose(nil, left, over)},
+		"that of the whole last":  {enclose(nil, left, over), enclose(nil, envelope, signature)},
+	} {
+		both := merged(e[0], object{"cer": merged(reseal, with(t, e[1], object{"cer": nil}))})
+		verify(t, name, both, n.keys(t), outcome{nexart.VerdictFailed, pass, skip, fail, []nexart.Code{nexart.CodeInvalidSignature}, nil})
+	}
 	verify(t, "by an unknown key", file, newNode(2).keys(t),
 		outcome{nexart.VerdictFailed, pass, fail, fail, []nexart.Code{nexart.CodeKeyNotFound}, nil})
 
