@@ -135,7 +135,7 @@ func TestEdits(t *testing.T) {
 	n := newNode(1)
 	files, keys := texts(t, n), n.keys(t)
 	random := rand.New(rand.NewPCG(1, 2))
-	verdicts := map[bool]int{}
+	verified, passing := 0, 0
 	for range 1500 {
 		recipe := make([]byte, 5+4*random.IntN(2))
 		for i := range recipe {
@@ -145,9 +145,14 @@ func TestEdits(t *testing.T) {
 		r := nexart.Verify(file, keys)
 		consistent(t, r)
 		oracle{t, n}.check(file, r)
-		verdicts[r.Verdict.Verified()]++
+		if r.Verdict.Verified() {
+			verified++
+		}
+		if r.Integrity == pass || r.Receipt == pass || r.Envelope == pass {
+			passing++
+		}
 	}
-	if verdicts[true] < 100 || verdicts[false] < 500 {
-		t.Errorf("verified and not: %v", verdicts)
+	if verified < 40 || passing < 500 || passing == 1500 {
+		t.Errorf("of 1500, %d are verified, %d pass some layer: the recipes try nothing", verified, passing)
 	}
 }
