@@ -38,7 +38,7 @@ func readFile(name string, limit int64) ([]byte, error) {
 func openRegular(name string) (*os.File, error) {
 	st, err := os.Stat(name)
 	if err != nil {
-		return nil, wrap(err, "give the path of a file that exists")
+		return nil, wrap(err, fileHint(name, err))
 	}
 	// A device is not opened even so: that may do something.
 	if !st.Mode().IsRegular() {
@@ -53,6 +53,19 @@ func openRegular(name string) (*os.File, error) {
 		return nil, usage("give the path of a file", "%s is no regular file any more", name)
 	}
 	return f, nil
+}
+
+// fileHint says what to do about a file that is not to be had.
+func fileHint(name string, err error) string {
+	if errors.Is(err, fs.ErrPermission) {
+		return "may this user read it?"
+	}
+	entries, _ := os.ReadDir(filepath.Dir(name)) // none: nothing is near
+	var names []string
+	for i := range min(len(entries), 1000) {
+		names = append(names, filepath.Join(filepath.Dir(name), entries[i].Name()))
+	}
+	return hintMeant(nearest(filepath.Clean(name), names), "%s", "give the path of a file that exists")
 }
 
 // samePath reports whether two paths lead to one file, or would.
@@ -124,6 +137,10 @@ func createFile(name string, mode fs.FileMode) (*pendingFile, error) {
 		f, err = os.OpenFile(part, os.O_RDWR|os.O_CREATE|os.O_EXCL, mode)
 	}
 	if err != nil {
+		// The path of the temporary file tells the user nothing.
+		if at, ok := errors.AsType[*fs.PathError](err); ok {
+			err = at.Err
+		}
 		return nil, wrap(fmt.Errorf("creating %s: %w", name, err), "does the folder exist, and may this user write there?")
 	}
 	return &pendingFile{File: f, name: name}, nil
@@ -167,7 +184,7 @@ func loadRoots(dir string) (*verifier.TrustStore, error) {
 	if dir == "" {
 		return nil, nil
 	}
-	const hint = "a roots folder holds one folder per role, such as tpm-ak/, with one certificate per file"
+	hint := rootsHint(dir)
 	var files []verifier.RootFile
 	st, err := os.Lstat(dir)
 	if err == nil && st.Mode()&fs.ModeSymlink != 0 {

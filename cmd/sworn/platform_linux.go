@@ -176,7 +176,7 @@ func (a *app) simulateCommand() *cobra.Command {
 		Short:   "Start a software TPM with a maker of its own",
 		Long:    "Starts simulated hardware roots for tests and CI. What they attest is worth nothing.",
 		Example: "  sworn simulate tpm --dir /tmp/tpm --detach",
-		Args:    cobra.NoArgs,
+		Args:    noArguments,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	var dir, tcp string
@@ -189,18 +189,23 @@ starts swtpm under the folder, activates its attestation key and certifies it in
 NV where clouds keep it. State and keys persist in the folder.`,
 		Example: `  sworn simulate tpm --dir /tmp/tpm --detach
   sworn simulate tpm --dir /tmp/tpm --stop`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if dir == "" {
+			switch {
+			case dir == "" && stop:
+				return usage("sworn simulate tpm --dir DIR --stop", "no --dir DIR given")
+			case dir == "":
 				return usage("sworn simulate tpm --dir /tmp/tpm --detach", "no --dir DIR given")
-			}
-			if stop {
+			case stop:
 				return a.stopTPM(cmd.Context(), dir)
 			}
 			if tcp != "" {
 				tcp = "tcp:" + tcp
 			}
 			s, err := simulator.StartSWTPM(cmd.Context(), simulator.Options{Dir: dir, Addr: tcp, Detach: detach})
+			if tcp != "" && errors.Is(err, attest.ErrArgument) {
+				return wrap(err, "--tcp 127.0.0.1:2321")
+			}
 			if err != nil {
 				return wrap(err, simulatorHint(err))
 			}
@@ -227,7 +232,7 @@ NV where clouds keep it. State and keys persist in the folder.`,
 
 func (a *app) stopTPM(ctx context.Context, dir string) error {
 	if err := simulator.StopSWTPM(ctx, dir); err != nil {
-		return wrap(err, simulatorHint(err))
+		return wrap(err, "--stop wants the --dir that it was started with, and its user")
 	}
 	_, err := fmt.Fprintln(a.stdout, "stopped")
 	return err
@@ -241,7 +246,7 @@ func simulatorHint(err error) string {
 	case errors.Is(err, simulator.ErrNotBuilt):
 		return "build with -tags simulator, or start a software TPM: sworn simulate tpm --dir /tmp/tpm --detach"
 	case errors.Is(err, simulator.ErrRunning):
-		return "it is running already; stop it with --stop"
+		return "it is running already: use it, or stop it with sworn simulate tpm --dir DIR --stop"
 	default:
 		return "choose a short --dir that this user may write, such as /tmp/tpm"
 	}
@@ -264,7 +269,7 @@ func (a *app) doctorCommand() *cobra.Command {
 		Long: `Looks for hardware roots and for what the kernel lets this user do, and names the
 one command that would change each.`,
 		Example: "  sworn doctor\n  sworn doctor --tpm unix:/tmp/tpm/tpm.sock --json",
-		Args:    cobra.NoArgs,
+		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			for _, f := range a.diagnose(cmd.Context(), tpm) {
 				if err := a.printFinding(f, asJSON); err != nil {

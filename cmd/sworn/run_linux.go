@@ -183,7 +183,7 @@ func stateDir(flag string) (string, error) {
 	case os.Getenv("XDG_RUNTIME_DIR") != "":
 		return filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "sworn"), nil
 	default:
-		return "", usage("--state DIR", "no folder for the state: XDG_RUNTIME_DIR is not set")
+		return "", usage("--state $HOME/.local/state/sworn, or another folder of your own", "no folder for the state: XDG_RUNTIME_DIR is not set")
 	}
 }
 
@@ -326,8 +326,15 @@ func (f *runFlags) options(command []string) (launch.Options, error) {
 	if f.record == "" {
 		return o, usage("--record job.cer.json", "no --record FILE given")
 	}
-	if f.isolation != "strict" && f.isolation != "best-effort" {
+	switch {
+	case f.isolation != "strict" && f.isolation != "best-effort":
 		return o, usage("--isolation strict", "isolation %q: want best-effort or strict", f.isolation)
+	case f.disclose != cer.DiscloseHash && f.disclose != cer.DiscloseFull:
+		return o, usage("--disclose hash or --disclose full", "disclosure %q: want hash or full", f.disclose)
+	case f.timeout <= 0:
+		return o, usage("--timeout 90s, or 5m, or 1h", "--timeout %q: want more than nothing", f.timeout)
+	case f.pcr > 15:
+		return o, usage("--pcr 13", "--pcr %d: want 0 to 15, the others can be reset", f.pcr)
 	}
 	job, err := f.job(command)
 	if err != nil {
