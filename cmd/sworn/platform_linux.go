@@ -105,7 +105,7 @@ where you trust the files; the roots folder says whose TPMs you accept.`,
 			if len(command) == 0 {
 				return usage("sworn policy from-files --roots DIR -- COMMAND ARGUMENT…", "no command given")
 			}
-			p, err := j.policy(command, roots, name, bank, pcr)
+			p, plan, err := j.policy(command, roots, name, bank, pcr)
 			if err != nil {
 				return err
 			}
@@ -117,6 +117,7 @@ where you trust the files; the roots folder says whose TPMs you accept.`,
 			if err := p.AddWaivers(waivers); err != nil {
 				return wrap(err, "sworn policy from-files --help")
 			}
+			a.noteUnused(plan)
 			return a.writePolicy(p, out)
 		},
 	}
@@ -136,10 +137,10 @@ where you trust the files; the roots folder says whose TPMs you accept.`,
 }
 
 // policy computes a policy from files.
-func (j *jobFlags) policy(command []string, roots, name, bank string, pcr uint32) (*verifier.Policy, error) {
+func (j *jobFlags) policy(command []string, roots, name, bank string, pcr uint32) (*verifier.Policy, *launch.Plan, error) {
 	store, err := loadRoots(roots)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var spki []string
 	if store != nil {
@@ -149,25 +150,25 @@ func (j *jobFlags) policy(command []string, roots, name, bank string, pcr uint32
 		}
 	}
 	if len(spki) == 0 {
-		return nil, usage("--roots DIR with tpm-ak/<root>.pem in it", "no root of role tpm-ak given: whose TPMs do you accept?")
+		return nil, nil, usage("--roots DIR with tpm-ak/<root>.pem in it", "no root of role tpm-ak given: whose TPMs do you accept?")
 	}
 	alg, err := attest.ParseAlg(bank)
 	if err != nil {
-		return nil, wrap(err, "--bank sha256")
+		return nil, nil, wrap(err, "--bank sha256")
 	}
 	job, err := j.job(command)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	plan, err := launch.NewPlan(job)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	components, err := plan.Measure()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return verifier.NewPolicy(name, components, spki, alg, pcr), nil
+	return verifier.NewPolicy(name, components, spki, alg, pcr), plan, nil
 }
 
 func (a *app) simulateCommand() *cobra.Command {

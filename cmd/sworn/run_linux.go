@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -59,7 +60,7 @@ func (j *jobFlags) register(cmd *cobra.Command) {
 	fl.StringArrayVar(&j.params, "param", nil, "a parameter, `NAME=VALUE` (repeatable), applied where the command holds {param:NAME}")
 	fl.StringArrayVar(&j.env, "env", nil, "pass this environment variable, `NAME` (repeatable); nothing else is passed")
 	fl.StringArrayVar(&j.limits, "limit", nil, "limit the job: `NAME=NUMBER` of address-space, file-size (bytes), open-files, processes, cpu (seconds); policies see it")
-	fl.StringVar(&j.input, "input", "", "the input `PATH`, or - for standard input (default: no input)")
+	fl.StringVar(&j.input, "input", "", "the input `PATH`, or - for standard input (default: no input); the job finds it at {input}, or else on its standard input")
 	fl.SetInterspersed(false)
 }
 
@@ -214,7 +215,11 @@ func (d *deviceFlags) open(ctx context.Context) (*tpmdev.TPM, error) {
 	if addr == "" {
 		addr = "/dev/tpmrm0"
 	}
-	return tpmdev.Open(ctx, addr, o)
+	t, err := tpmdev.Open(ctx, addr, o)
+	if d.bank != "" && errors.Is(err, tpmdev.ErrDevice) && !errors.Is(err, fs.ErrPermission) {
+		return nil, wrap(err, "leave --bank out, or name a bank that is active: sworn doctor lists them")
+	}
+	return t, err
 }
 
 // openSimulator opens the reference simulator inside this process, where it is
@@ -264,6 +269,9 @@ func (a *app) runJob(ctx context.Context, f *runFlags, command []string) error {
 	}
 	if err := f.distinct(); err != nil {
 		return err
+	}
+	if !f.quiet {
+		a.noteUnused(o.Plan)
 	}
 	record, err := createFile(f.record, 0o644)
 	if err != nil {
@@ -467,29 +475,4 @@ func sizeText(n uint64) string {
 	default:
 		return fmt.Sprintf("%d B", n)
 	}
-}
-
-// platformHint returns the hint for errors of devices and launches.
-func platformHint(err error) string {
-	for _, h := range []struct {
-		is   error
-		hint string
-	}{
-		{context.Canceled, "interrupted: there is no record"},
-		{tpmdev.ErrBusy, "another program holds the TPM; try again when it has ended"},
-		{launch.ErrBusy, "wait for the other launch, or use another TPM"},
-		{tpmdev.ErrAbsent, "is there a TPM? sworn doctor; a software TPM: sworn simulate tpm --dir DIR --detach"},
-		{tpmdev.ErrUsage, "--tpm /dev/tpmrm0, unix:PATH or tcp:HOST:PORT"},
-		{tpmdev.ErrDevice, "sworn doctor"},
-		{jail.ErrIsolation, "see what the kernel refuses: sworn doctor; or --isolation best-effort"},
-		{jail.ErrSource, "a file changed or vanished while it was measured; nothing was run"},
-		{launch.ErrState, "--state DIR, on a disk with space that belongs to this user"},
-		{launch.ErrRecord, "the record would not verify; nothing was written"},
-		{launch.ErrUsage, "sworn run --help"},
-	} {
-		if errors.Is(err, h.is) {
-			return h.hint
-		}
-	}
-	return ""
 }
