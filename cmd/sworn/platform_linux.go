@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -252,57 +251,3 @@ func simulatorHint(err error) string {
 		return "choose a short --dir that this user may write, such as /tmp/tpm"
 	}
 }
-
-// finding is one line of `sworn doctor`.
-type finding struct {
-	Name   string `json:"name"`
-	OK     bool   `json:"ok"`
-	Found  string `json:"found"`
-	Change string `json:"change,omitempty"`
-}
-
-func (a *app) doctorCommand() *cobra.Command {
-	var asJSON bool
-	var tpm string
-	cmd := &cobra.Command{
-		Use:   "doctor [flags]",
-		Short: "Say what this machine and this user can attest, and what is missing",
-		Long: `Looks for hardware roots and for what the kernel lets this user do, and names the
-one command that would change each.`,
-		Example: "  sworn doctor\n  sworn doctor --tpm unix:/tmp/tpm/tpm.sock --json",
-		Args:    noArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			for _, f := range a.diagnose(cmd.Context(), tpm) {
-				if err := a.printFinding(f, asJSON); err != nil {
-					return err
-				}
-			}
-			return nil
-		},
-	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object per line")
-	cmd.Flags().StringVar(&tpm, "tpm", "", "`ADDRESS` of the TPM to look at (default /dev/tpmrm0)")
-	return cmd
-}
-
-func (a *app) printFinding(f finding, asJSON bool) error {
-	if asJSON {
-		b, err := json.Marshal(f)
-		if err == nil {
-			_, err = fmt.Fprintf(a.stdout, "%s\n", b)
-		}
-		return err
-	}
-	mark := "ok     "
-	if !f.OK {
-		mark = "missing"
-	}
-	_, err := fmt.Fprintf(a.stdout, "%s  %-20s %s\n", mark, f.Name, line(f.Found))
-	if err == nil && f.Change != "" && !f.OK {
-		_, err = fmt.Fprintf(a.stdout, "         %-20s → %s\n", "", f.Change)
-	}
-	return err
-}
-
-// doctorTimeout bounds what doctor waits for a TPM.
-const doctorTimeout = 8 * time.Second
