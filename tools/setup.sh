@@ -25,6 +25,7 @@ if [ "${1:-test}" = test ]; then
 	want gcc gcc libc6-dev
 	want node nodejs
 	want npm npm
+	/usr/bin/python3 -c 'import json, zipfile, sysconfig' 2>/dev/null || missing+=(python3)
 	openssl_headers || missing+=(libssl-dev)
 fi
 [ ${#missing[@]} -gt 0 ] || exit 0

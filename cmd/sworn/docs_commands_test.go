@@ -12,16 +12,6 @@ import (
 	"testing"
 )
 
-// document returns a file of docs.
-func document(t *testing.T, name string) string {
-	t.Helper()
-	b, err := os.ReadFile(filepath.Join("..", "..", "docs", name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
-}
-
 // shellBlocks returns the shell commands of a document, lines that go on joined.
 func shellBlocks(text string) string {
 	var script strings.Builder
@@ -73,22 +63,32 @@ func TestDocumentsCommands(t *testing.T) {
 	}
 }
 
-// TestFirstDayInCI runs the commands of docs/FIRST-DAY.md for CI as they stand
-// there, but for a folder of the test's own.
-func TestFirstDayInCI(t *testing.T) {
+// runSection runs the commands of a section of docs/FIRST-DAY.md as they stand
+// there, but that folders below /tmp are below dir, and returns what they print.
+// The software TPM of the section about CI is there before and gone afterwards.
+func runSection(t *testing.T, section, dir string) string {
+	t.Helper()
 	needTPM(t)
-	_, text, _ := strings.Cut(document(t, "FIRST-DAY.md"), "\n## In CI\n")
+	_, text, found := strings.Cut(document(t, "FIRST-DAY.md"), "\n## "+section+"\n")
+	if !found {
+		t.Fatalf("FIRST-DAY.md has no section %q", section)
+	}
 	text, _, _ = strings.Cut(text, "\n## ")
 	sworn, err := program()
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := newFolder(t)
 	script := strings.ReplaceAll(shellBlocks(text), "/tmp/", dir+"/")
 	if swaps() {
 		script = strings.ReplaceAll(script, " --waive launcher.rooted", ` --waive protection.memory="swap" --waive launcher.rooted`)
 	}
-	t.Cleanup(func() { _ = exec.Command(sworn, "simulate", "tpm", "--dir", dir+"/ci-tpm", "--stop").Run() })
+	tpm := []string{"simulate", "tpm", "--dir", dir + "/ci-tpm"}
+	t.Cleanup(func() { _ = exec.Command(sworn, append(tpm, "--stop")...).Run() })
+	if !strings.Contains(script, strings.Join(tpm, " ")+" --detach") {
+		if out, err := exec.Command(sworn, append(tpm, "--detach")...).CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
 	cmd := exec.CommandContext(t.Context(), "bash", "-c", "set -eu -o pipefail\nsworn() { "+sworn+" \"$@\"; }\n"+script)
 	cmd.Dir = dir
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir(), "HOME=" + dir}
@@ -96,7 +96,34 @@ func TestFirstDayInCI(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s\n%s", err, script, out)
 	}
-	if !regexp.MustCompile(`(?m)^trusted, assuming: user-supplied root "SIMULATED TPM maker" `).Match(out) {
+	return string(out)
+}
+
+// TestFirstDayInPython runs the commands of docs/FIRST-DAY.md for a job in
+// Python, as the test above.
+func TestFirstDayInPython(t *testing.T) {
+	if out, err := exec.Command("/usr/bin/python3", "-c", "import json, zipfile, sysconfig").CombinedOutput(); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatalf("the package python3 is missing: %v: %s", err, out)
+		}
+		t.Skip("the package python3 is missing")
+	}
+	dir := newFolder(t)
+	out := runSection(t, "A job in Python", dir)
+	if b, err := os.ReadFile(filepath.Join(dir, "answer.json")); err != nil || string(b) != `{"words": 2}`+"\n" {
+		t.Errorf("answer.json holds %q, %v", b, err)
+	}
+	if !regexp.MustCompile(`ran python3, exit 0, `).MatchString(out) {
+		t.Errorf("no Python ran in\n%s", out)
+	}
+}
+
+// TestFirstDayInCI runs the commands of docs/FIRST-DAY.md for CI as they stand
+// there, but for a folder of the test's own.
+func TestFirstDayInCI(t *testing.T) {
+	dir := newFolder(t)
+	out := runSection(t, "In CI", dir)
+	if !regexp.MustCompile(`(?m)^trusted, assuming: user-supplied root "SIMULATED TPM maker" `).MatchString(out) {
 		t.Errorf("no verdict in\n%s", out)
 	}
 	for name, want := range map[string]string{"golden.out": "golden\n", "page.out": "page\n"} {
