@@ -17,8 +17,8 @@ import (
 func showBundle(t *treeWriter, file []byte) error {
 	if b, err := cer.ParseBundle(file); err == nil {
 		treeRecord(t, b)
-	} else if err := treeForeign(t, file); err != nil {
-		return err
+	} else {
+		treeForeign(t, file)
 	}
 	treeIntegrity(t, file)
 	return nil
@@ -46,16 +46,9 @@ func listOrNone(list []string) string {
 
 // treeForeign shows a bundle that is not one of a capsule: its members and
 // those of its snapshot, as they stand.
-func treeForeign(t *treeWriter, file []byte) error {
-	var top map[string]jsontext.Value
-	if err := json.Unmarshal(file, &top); err != nil {
-		return err
-	}
+func treeForeign(t *treeWriter, file []byte) {
 	t.head("NexArt bundle", "not of the form that a capsule holds")
-	for _, name := range slices.Sorted(maps.Keys(top)) {
-		treeValue(t, 1, name, top[name])
-	}
-	return nil
+	treeJSON(t, 1, file)
 }
 
 // shortJSON returns a JSON value, cut where it is long.

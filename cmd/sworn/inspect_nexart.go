@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/go-json-experiment/json"
@@ -17,28 +19,40 @@ import (
 // what is deeper stands on one.
 const shownLevels = 6
 
+// shownRows is how many rows of a JSON text are shown: a hostile file of 64 MiB
+// holds millions of elements.
+const shownRows = 20000
+
 // treeJSON shows the members of a JSON object or the elements of an array, each
-// on a line, in the order of their names.
+// on a line, as they stand in the file.
 func treeJSON(t *treeWriter, depth int, v jsontext.Value) {
-	switch v.Kind() {
-	case '{':
-		var m map[string]jsontext.Value
-		if json.Unmarshal(v, &m) != nil {
-			return
-		}
-		for _, name := range slices.Sorted(maps.Keys(m)) {
-			treeValue(t, depth, name, m[name])
-		}
-	case '[':
-		var list []jsontext.Value
-		if json.Unmarshal(v, &list) != nil {
-			return
-		}
-		for i := range list {
-			treeValue(t, depth, fmt.Sprint(i), list[i])
-		}
-	default:
+	kind := v.Kind()
+	if kind != '{' && kind != '[' {
 		t.row(depth, "value", shortJSON(v))
+		return
+	}
+	dec := jsontext.NewDecoder(bytes.NewReader(v), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	if _, err := dec.ReadToken(); err != nil {
+		return
+	}
+	for i := 0; dec.PeekKind() != '}' && dec.PeekKind() != ']'; i++ {
+		if t.rowsUsed >= shownRows {
+			t.row(depth, "…", "the rest is not shown")
+			return
+		}
+		name := strconv.Itoa(i)
+		if kind == '{' {
+			token, err := dec.ReadToken()
+			if err != nil {
+				return
+			}
+			name = token.String()
+		}
+		value, err := dec.ReadValue()
+		if err != nil {
+			return
+		}
+		treeValue(t, depth, name, value)
 	}
 }
 
@@ -102,7 +116,7 @@ func showPackage(t *treeWriter, file []byte) error {
 	}
 	t.head("NexArt package", fmt.Sprintf("a bundle with what a node says of it; sworn nexart verify checks it; %d bytes, sha256:%x", len(file), sha256.Sum256(file)))
 	for _, name := range slices.Sorted(maps.Keys(m)) {
-		if name != "cer" {
+		if name != "cer" && t.rowsUsed < shownRows {
 			treeValue(t, 1, name, m[name])
 		}
 	}

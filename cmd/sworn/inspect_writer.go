@@ -22,6 +22,8 @@ type treeWriter struct {
 	sections []*node
 	// open are the rows that further ones may stand below, a section first.
 	open []*node
+	// rowsUsed counts the rows of all sections.
+	rowsUsed int
 }
 
 // head begins a section; what it is, without what varies, is its name.
@@ -41,6 +43,7 @@ func (t *treeWriter) row(depth int, name, value string) {
 	above := t.open[depth-1]
 	above.Fields = append(above.Fields, n)
 	t.open = append(t.open[:depth], n)
+	t.rowsUsed++
 }
 
 // rows writes names and values in pairs, below a head.
