@@ -94,9 +94,12 @@ func (a *authority) token(tb testing.TB, digest []byte) []byte {
 		Nonce    int
 		TSA      asn1.RawValue
 	}{
-		1, asn1.ObjectIdentifier{1, 2, 3, 4},
-		imprint{algorithm{ID: sha256.Algorithm, Parameters: asn1.NullRawValue}, digest}, 0x77, time.Unix(1.55e9, 0).UTC(),
-		accuracy{Seconds: 1, Millis: 20}, 0xbeef, tagged(tb, 0, marshal(tb, tagged(tb, 4, a.cert.RawSubject))),
+		1,
+		asn1.ObjectIdentifier{1, 2, 3, 4},
+		imprint{algorithm{ID: sha256.Algorithm, Parameters: asn1.NullRawValue}, digest},
+		0x77, time.Unix(1.55e9, 0).UTC(),
+		accuracy{Seconds: 1, Millis: 20},
+		0xbeef, tagged(tb, 0, marshal(tb, tagged(tb, 4, a.cert.RawSubject))),
 	})
 	data := marshal(tb, struct {
 		Version    int
@@ -108,11 +111,14 @@ func (a *authority) token(tb testing.TB, digest []byte) []byte {
 		Certificates asn1.RawValue
 		Signers      []int `asn1:"set"`
 	}{
-		3, []pkix.AlgorithmIdentifier{sha256}, struct {
+		3,
+		[]pkix.AlgorithmIdentifier{sha256},
+		struct {
 			Type    asn1.ObjectIdentifier
 			Content asn1.RawValue
 		}{asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 16, 1, 4}, tagged(tb, 0, marshal(tb, info))},
-		tagged(tb, 0, a.cert.Raw), []int{1},
+		tagged(tb, 0, a.cert.Raw),
+		[]int{1},
 	})
 	return marshal(tb, struct {
 		Type    asn1.ObjectIdentifier
@@ -142,15 +148,19 @@ func foreignSpecimens(tb testing.TB) []specimen {
 	tb.Helper()
 	a := newAuthority(tb)
 	crl, digest := a.list(tb), bytes.Repeat([]byte{0xd1}, 32)
-	crlWant := []string{`issuer "CN=authority"`, "thisUpdate 2017-07-14T02:40:00Z", "nextUpdate 2020-09-13T12:26:40Z", "cRLNumber 5",
-		"revokedCertificates 1", "userCertificate abc revocationDate 2014-05-13T16:53:20Z, reasonCode 1 (keyCompromise)", "authorityKeyIdentifier 010203"}
+	crlWant := []string{
+		`issuer "CN=authority"`, "thisUpdate 2017-07-14T02:40:00Z", "nextUpdate 2020-09-13T12:26:40Z", "cRLNumber 5",
+		"revokedCertificates 1", "userCertificate abc revocationDate 2014-05-13T16:53:20Z, reasonCode 1 (keyCompromise)", "authorityKeyIdentifier 010203",
+	}
 	spki, err := x509.MarshalPKIXPublicKey(a.key.Public())
 	if err != nil {
 		tb.Fatal(err)
 	}
 	keyWant := []string{"public key ECC P-256", "SPKI sha256:"}
-	stampWant := []string{"policy 1.2.3.4", "messageImprint SHA-256 " + strings.Repeat("d1", 32), "serialNumber 77", "genTime 2019-02-12T19:33:20Z",
-		"accuracy ± 1 s, 20 ms, 0 µs", "ordering false", "nonce beef", `tsa "CN=authority"`, "signerInfos 1", `subject "CN=authority"`}
+	stampWant := []string{
+		"policy 1.2.3.4", "messageImprint SHA-256 " + strings.Repeat("d1", 32), "serialNumber 77", "genTime 2019-02-12T19:33:20Z",
+		"accuracy ± 1 s, 20 ms, 0 µs", "ordering false", "nonce beef", `tsa "CN=authority"`, "signerInfos 1", `subject "CN=authority"`,
+	}
 	request := marshal(tb, stampRequest{
 		1, imprint{algorithm{ID: asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 3}}, digest}, asn1.ObjectIdentifier{1, 2, 5}, big.NewInt(0xcafe), true,
 	})
@@ -165,13 +175,19 @@ func foreignSpecimens(tb testing.TB) []specimen {
 		{"time stamp response", response(tb, 1, a.token(tb, digest)), append([]string{`status 1 (grantedWithMods) "as you see"`}, stampWant...)},
 		{"time stamp refused", response(tb, 2, nil), []string{`status 2 (rejection) "as you see"`, "timeStampToken none"}},
 		{"time stamp request", request, []string{"messageImprint SHA-512 d1d1", "reqPolicy 1.2.5", "nonce cafe", "certReq true"}},
-		{"package", []byte(`{"cer":{"bundleType":"x","snapshot":{"output":"that"}},` + receipt + `,"signature":"c2ln"}`),
-			append([]string{`snapshot {"output":"that"}`, `signature "c2ln" (base64url, not checked here)`, "integrity fails: "}, receiptWant...)},
+		{
+			"package", []byte(`{"cer":{"bundleType":"x","snapshot":{"output":"that"}},` + receipt + `,"signature":"c2ln"}`),
+			append([]string{`snapshot {"output":"that"}`, `signature "c2ln" (base64url, not checked here)`, "integrity fails: "}, receiptWant...),
+		},
 		{"receipt", []byte("{" + receipt + "}"), receiptWant},
-		{"envelope", []byte(`{"envelopeType":"nexart.verification.envelope.v2","kid":"k1","signedFields":{"bundle":["bundleType","version","createdAt","snapshot"]}}`),
-			[]string{`kid "k1" (a key of the node's key document)`, `signedFields {"bundle":["bundleType"`}},
-		{"key document", []byte(`{"activeKid":"k1","keys":[{"alg":"Ed25519","kid":"k1","publicKey":"iojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w","validFrom":"2026-01-01T00:00:00.000Z"}],"nodeId":"node-1"}`),
-			[]string{"key k1", `nodeId "node-1"`, `validFrom "2026-01-01T00:00:00.000Z" (RFC 3339)`}},
+		{
+			"envelope", []byte(`{"envelopeType":"nexart.verification.envelope.v2","kid":"k1","signedFields":{"bundle":["bundleType","version","createdAt","snapshot"]}}`),
+			[]string{`kid "k1" (a key of the node's key document)`, `signedFields {"bundle":["bundleType"`},
+		},
+		{
+			"key document", []byte(`{"activeKid":"k1","keys":[{"alg":"Ed25519","kid":"k1","publicKey":"iojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w","validFrom":"2026-01-01T00:00:00.000Z"}],"nodeId":"node-1"}`),
+			[]string{"key k1", `nodeId "node-1"`, `validFrom "2026-01-01T00:00:00.000Z" (RFC 3339)`},
+		},
 		{"snapshot", []byte(`{"executionId":"e-1","parameters":{"temperature":0,"maxTokens":16}}`), []string{`executionId "e-1"`, `parameters {"temperature":0,"maxTokens":16}`}},
 		{"schema", verifier.PolicySchema(), []string{"title \"Sworn policy, version 1\""}},
 	}
@@ -225,6 +241,27 @@ func TestKindHint(t *testing.T) {
 	} {
 		if got := kindHint("f", test.file, test.wanted); got != test.hint {
 			t.Errorf("%.10q for a %s: %q, want %q", test.file, test.wanted, got, test.hint)
+		}
+	}
+}
+
+// A JSON text of millions of elements is shown as far as somebody might read.
+func TestInspectBoundsRows(t *testing.T) {
+	for _, file := range []string{
+		`{"receipt":[` + strings.Repeat("0,", 1<<20) + `0]}`,
+		`{"receipt":{"a":[` + strings.Repeat(`{"deep":[[["some text that is longer than a line"]]]},`, 1<<16) + `0]}}`,
+		`{"bundleType":"x","snapshot":[` + strings.Repeat("[],", 1<<20) + `0]}`,
+	} {
+		var out, errs bytes.Buffer
+		a := &app{stdout: &out, stderr: &errs}
+		if code := a.exit(a.inspectFile([]byte(file), false)); code != 0 || errs.Len() > 0 {
+			t.Fatalf("exit %d: %s", code, &errs)
+		}
+		if n := bytes.Count(out.Bytes(), []byte("\n")); n < shownRows || n > shownRows+50 {
+			t.Errorf("%d rows of %.20s", n, file)
+		}
+		if !strings.Contains(out.String(), "the rest is not shown") {
+			t.Errorf("nothing says that there is more of %.20s", file)
 		}
 	}
 }
