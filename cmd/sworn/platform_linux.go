@@ -117,6 +117,7 @@ where you trust the files; the roots folder says whose TPMs you accept.`,
 				return wrap(err, "sworn policy from-files --help")
 			}
 			a.noteUnused(plan)
+			a.noteNever(p)
 			return a.writePolicy(p, out)
 		},
 	}
@@ -152,8 +153,11 @@ func (j *jobFlags) policy(command []string, roots, name, bank string, pcr uint32
 		return nil, nil, usage("--roots DIR with tpm-ak/<root>.pem in it", "no root of role tpm-ak given: whose TPMs do you accept?")
 	}
 	alg, err := attest.ParseAlg(bank)
-	if err != nil {
-		return nil, nil, wrap(err, "--bank sha256")
+	if err != nil || !alg.Accepted() {
+		return nil, nil, usage("--bank sha256", "bank %q: want sha256, sha384 or sha512", bank)
+	}
+	if pcr > 15 {
+		return nil, nil, usage("--pcr 13", "--pcr %d: want 0 to 15, the others can be reset", pcr)
 	}
 	job, err := j.job(command)
 	if err != nil {

@@ -2,10 +2,25 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/sworn-run/sworn/internal/launch"
+	"github.com/sworn-run/sworn/verifier"
 )
+
+// neverPassing are the required checks that nothing in this version establishes.
+func neverPassing() []string { return []string{"slot.measurement", "launcher.rooted"} }
+
+// noteNever tells which checks keep every record from being trusted under a
+// policy, for want of a waiver.
+func (a *app) noteNever(p *verifier.Policy) {
+	for _, id := range neverPassing() {
+		if !slices.ContainsFunc(p.Waive, func(w verifier.Waiver) bool { return w.Check == id }) {
+			_, _ = fmt.Fprintf(a.stderr, "note: nothing in this version establishes %s: without --waive %s=\"reason\" no record is trusted\n", id, id)
+		}
+	}
+}
 
 // noteUnused tells what the command does not name, and what looks like a
 // placeholder and is none: both are measured and run as they stand, and are
