@@ -40,29 +40,30 @@ type schemaNode struct {
 // have, and the one that was probably meant; nothing if all are known.
 func unknownMember(root, schema, v jsontext.Value) (member, meant string) {
 	props, items := schemaParts(root, schema)
-	switch v.Kind() {
-	case '{':
-		var m map[string]jsontext.Value
-		if json.Unmarshal(v, &m) != nil || len(props) == 0 {
-			return "", ""
-		}
-		for _, name := range slices.Sorted(maps.Keys(m)) {
-			if props[name] == nil {
-				return name, nearest(name, slices.Sorted(maps.Keys(props)))
-			}
-			if member, meant := unknownMember(root, props[name], m[name]); member != "" {
-				return member, meant
-			}
-		}
-	case '[':
+	if v.Kind() == '[' && items != nil {
 		var list []jsontext.Value
-		if json.Unmarshal(v, &list) != nil || items == nil {
+		if json.Unmarshal(v, &list) != nil {
 			return "", ""
 		}
 		for _, element := range list {
 			if member, meant := unknownMember(root, items, element); member != "" {
 				return member, meant
 			}
+		}
+	}
+	if v.Kind() != '{' || len(props) == 0 {
+		return "", ""
+	}
+	var m map[string]jsontext.Value
+	if json.Unmarshal(v, &m) != nil {
+		return "", ""
+	}
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		if props[name] == nil {
+			return name, nearest(name, slices.Sorted(maps.Keys(props)))
+		}
+		if member, meant := unknownMember(root, props[name], m[name]); member != "" {
+			return member, meant
 		}
 	}
 	return "", ""

@@ -118,12 +118,13 @@ func eventText(e *attest.Event) string {
 
 // componentText shows a component on one line.
 func componentText(c *cer.Component) string {
-	text := c.Role
+	words := []string{c.Role}
 	for _, s := range []string{c.Name, string(c.Value), strings.Join(c.Digest, " or ")} {
 		if s != "" {
-			text += " " + s
+			words = append(words, s)
 		}
 	}
+	text := strings.Join(words, " ")
 	if c.Size != "" {
 		text += ", " + c.Size + " bytes"
 	}

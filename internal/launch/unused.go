@@ -51,7 +51,7 @@ func Placeholders() []string {
 }
 
 // Literals returns the words in braces of a command that are no placeholders and
-// stay as they stand: "{wieghts}". What holds anything but letters, dots and a
+// stay as they stand: "{weightz}". What holds anything but letters, dots and a
 // name after a colon is left out: it is somebody's JSON or code.
 func (p *Plan) Literals() []string {
 	var out []string

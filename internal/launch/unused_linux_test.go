@@ -30,9 +30,9 @@ func TestUnused(t *testing.T) {
 		{[]string{"cat", "/model/default/file", "/model/other", "/config/file"}, nil, nil},
 		{[]string{"cat", "{weights}", "{config}"}, []string{"--weights other"}, nil},
 		{
-			[]string{"cat", "{weights:other}", "{wieghts}", `{"a": {}}`, "{print $1}", "{}", "{", "{conf", "{Config:x}{config}"},
+			[]string{"cat", "{weights:other}", "{weightz}", `{"a": {}}`, "{print $1}", "{}", "{", "{conf", "{Config:x}{config}"},
 			[]string{"--weights default"},
-			[]string{"{wieghts}", "{Config:x}"},
+			[]string{"{weightz}", "{Config:x}"},
 		},
 	} {
 		p, err := launch.NewPlan(launch.Job{
