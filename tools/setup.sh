@@ -25,6 +25,9 @@ if [ "${1:-test}" = test ]; then
 	want gcc gcc libc6-dev
 	want node nodejs
 	want npm npm
+	want fsverity fsverity
+	# veritysetup stands where only root's PATH leads.
+	[ -x /usr/sbin/veritysetup ] || want veritysetup cryptsetup-bin
 	openssl_headers || missing+=(libssl-dev)
 fi
 [ ${#missing[@]} -gt 0 ] || exit 0
