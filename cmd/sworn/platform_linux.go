@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -26,63 +24,6 @@ func (a *app) addPlatform(root *cobra.Command) {
 // addPolicyPlatform adds the policy commands that need Linux.
 func (a *app) addPolicyPlatform(policy *cobra.Command) {
 	policy.AddCommand(a.policyFromFiles())
-}
-
-// measured is one line of `sworn measure`.
-type measured struct {
-	Path   string   `json:"path"`
-	Size   uint64   `json:"size"`
-	Digest []string `json:"digest"`
-}
-
-func (a *app) measureCommand() *cobra.Command {
-	var asJSON bool
-	cmd := &cobra.Command{
-		Use:   "measure [flags] PATH...",
-		Short: "Print the digests a launch would measure, without running anything",
-		Long: `Prints the digest of each file, or of each file below a folder, as policies name
-it. The digest sha256 is SHA-256 over the file's bytes, as sha256sum prints it.`,
-		Example: "  sworn measure /usr/share/tesseract-ocr/5/tessdata/eng.traineddata",
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return usage("sworn measure PATH", "no path given")
-			}
-			return nil
-		},
-		RunE: func(_ *cobra.Command, args []string) error { return a.measure(args, asJSON) },
-	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object per file")
-	return cmd
-}
-
-func (a *app) measure(paths []string, asJSON bool) error {
-	for _, top := range paths {
-		err := filepath.WalkDir(top, func(path string, d fs.DirEntry, err error) error {
-			if err != nil {
-				return err
-			}
-			if d.IsDir() {
-				return nil
-			}
-			sum, size, err := launch.HashFile(path)
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				b, err := json.Marshal(measured{path, size, []string{cer.SHA256Digest(sum)}})
-				if err == nil {
-					_, err = fmt.Fprintf(a.stdout, "%s\n", b)
-				}
-				return err
-			}
-			_, err = fmt.Fprintf(a.stdout, "%s  %s\n", cer.SHA256Digest(sum), line(path))
-			return err
-		})
-		if err != nil {
-			return wrap(err, "give paths of regular files or folders")
-		}
-	}
-	return nil
 }
 
 func (a *app) policyFromFiles() *cobra.Command {
