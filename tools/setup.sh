@@ -20,7 +20,10 @@ want swtpm swtpm
 want swtpm_setup swtpm-tools
 want tesseract tesseract-ocr
 english || missing+=(tesseract-ocr-eng)
-[ "${1:-test}" != bench ] || want openssl openssl
+if [ "${1:-test}" = bench ]; then
+	want openssl openssl
+	want fsverity fsverity
+fi
 if [ "${1:-test}" = test ]; then
 	want gcc gcc libc6-dev
 	want node nodejs

@@ -69,6 +69,9 @@ func Files(ctx context.Context, files []File, o Options) ([]Sums, error) {
 			return nil, files[i].named(err)
 		}
 	}
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("measuring: %w", context.Cause(ctx))
+	}
 	p := newPass(files, o)
 	// Whoever waits for a buffer must hear that the context has ended.
 	stop := context.AfterFunc(ctx, func() { p.fail(fmt.Errorf("measuring: %w", context.Cause(ctx))) })

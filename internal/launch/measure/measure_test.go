@@ -327,6 +327,11 @@ func (e endless) ReadAt(p []byte, _ int64) (int, error) {
 // TestCancel wants a pass to end with its context, with the cause.
 func TestCancel(t *testing.T) {
 	cause := errors.New("enough")
+	ended, cancel := context.WithCancelCause(t.Context())
+	cancel(cause)
+	if got, err := Copy(ended, bytes.NewReader(nil), nil, 0, Wanted{FSVerity: true}, Options{}); !errors.Is(err, cause) || got.HasFSVerity {
+		t.Errorf("with an ended context: %v", err)
+	}
 	for _, flat := range []Flat{FlatNever, FlatAlways} {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		src := endless{make(chan struct{}, 1)}
