@@ -346,3 +346,24 @@ func TestCancel(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkCopy measures each kind of digest with one worker and with all.
+func BenchmarkCopy(b *testing.B) {
+	data := noise(64 << 20)
+	for _, workers := range []int{1, 0} {
+		for name, w := range map[string]Wanted{
+			"fsverity": {FSVerity: true}, "flat": {Flat: FlatAlways}, "both": {FSVerity: true, Flat: FlatAlways},
+			"dmverity": {DMVerity: &DMVerity{Salt: noise(32)}},
+		} {
+			b.Run(fmt.Sprintf("%s/workers=%d", name, workers), func(b *testing.B) {
+				b.SetBytes(int64(len(data)))
+				b.ReportAllocs()
+				for b.Loop() {
+					if _, err := Copy(b.Context(), bytes.NewReader(data), nil, uint64(len(data)), w, Options{Workers: workers}); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+}
