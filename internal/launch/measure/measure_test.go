@@ -261,7 +261,7 @@ func TestRefused(t *testing.T) {
 				t.Errorf("%s: sums beside an error: %s", name, diff)
 			}
 			for _, class := range []error{ErrChanged, ErrUnfit, ErrIO} {
-				if class != test.want && errors.Is(err, class) {
+				if !errors.Is(test.want, class) && errors.Is(err, class) {
 					t.Errorf("%s: also of the class %v", name, class)
 				}
 			}
@@ -341,7 +341,7 @@ func TestCancel(t *testing.T) {
 		if !errors.Is(err, cause) || got.HasFSVerity {
 			t.Errorf("got %v", err)
 		}
-		if took := time.Since(began); took > 10*time.Second {
+		if took := time.Since(began); took > time.Minute {
 			t.Errorf("ended after %v", took)
 		}
 	}
