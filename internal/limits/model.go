@@ -11,8 +11,8 @@ const (
 	// ModelPath is the longest path in such a manifest, as Linux has it.
 	ModelPath = 4096
 
-	// ModelHeader is the largest part of a model file that is read to describe
-	// it, its tensors apart: 256 MiB.
+	// ModelHeader is the longest header of a GGUF file, which holds the whole
+	// vocabulary: 256 MiB.
 	ModelHeader = 256 << 20
 
 	// ModelJSON is the largest JSON header of a safetensors file: 32 MiB. The
