@@ -94,7 +94,7 @@ func KeyID(key crypto.PublicKey) ([32]byte, error) {
 // format pairs its curve with.
 func marshalKey(key crypto.PublicKey) ([]byte, crypto.Hash, error) {
 	k, ok := key.(*ecdsa.PublicKey)
-	if !ok || k == nil || k.Curve == nil || k.X == nil || k.Y == nil {
+	if !ok || k == nil || k.Curve == nil {
 		return nil, 0, fmt.Errorf("%w: a key of type %T that is no ECDSA public key", ErrUnsupported, key)
 	}
 	var hash crypto.Hash

@@ -1,6 +1,7 @@
 package oms
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/sha256"
@@ -146,14 +147,9 @@ func pae(payload []byte) []byte {
 // the payload as Python prints a bytes object.
 func compatPAE(payload []byte) []byte {
 	b := fmt.Appendf(nil, "DSSEV1 %d %s %d b", len(payloadType), payloadType, len(payload))
-	quote, double := byte('\''), false
-	for _, c := range payload {
-		double = double || c == '"'
-	}
-	for _, c := range payload {
-		if c == '\'' && !double {
-			quote = '"'
-		}
+	quote := byte('\'')
+	if bytes.IndexByte(payload, '\'') >= 0 && bytes.IndexByte(payload, '"') < 0 {
+		quote = '"'
 	}
 	b = append(b, quote)
 	for _, c := range payload {

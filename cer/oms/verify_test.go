@@ -20,7 +20,6 @@ import (
 	"io/fs"
 	"math/big"
 	"path"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -221,7 +220,7 @@ func TestKeys(t *testing.T) {
 	ed := ed25519.NewKeyFromSeed(make([]byte, 32))
 	for name, key := range map[string]crypto.PublicKey{
 		"nil": nil, "Ed25519": ed.Public(), "P-224": newKey(t, elliptic.P224()).Public(),
-		"nil ECDSA": (*ecdsa.PublicKey)(nil), "empty": &ecdsa.PublicKey{}, "no point": &ecdsa.PublicKey{Curve: elliptic.P256()},
+		"nil ECDSA": (*ecdsa.PublicKey)(nil), "empty": &ecdsa.PublicKey{},
 	} {
 		if id, got, err := s.Verify([]crypto.PublicKey{key}); id != [32]byte{} || got != nil || !errors.Is(err, ErrUnsupported) {
 			t.Errorf("%s: %x, %v, %v", name, id, got, err)
@@ -396,13 +395,17 @@ func TestMutation(t *testing.T) {
 	m, key := manifest(t, Options{Name: "m", Ignore: []string{"i"}}, file("a", "1"), file("b", "2")), newKey(t, elliptic.P256())
 	keys := []crypto.PublicKey{key.Public()}
 	b := sign(t, m, key)
-	// Each verification takes a hundred times as long there.
-	step := 1
-	if runtime.GOARCH == "wasm" {
-		step = 17
+	// A bit of the payload is as good as any other, and a verification takes time.
+	payload := bytes.Index(b, []byte(`"payload":"`))
+	step := func(bit int) int {
+		if bit/8 < payload || bit/8 > bytes.Index(b, []byte(`"payloadType"`)) {
+			return 1
+		}
+		return 11
 	}
-	refused := 0
-	for bit := 0; bit < len(b)*8; bit += step {
+	refused, tried := 0, 0
+	for bit := 0; bit < len(b)*8; bit += step(bit) {
+		tried++
 		c := bytes.Clone(b)
 		c[bit/8] ^= 1 << (bit % 8)
 		id, got, err := [32]byte{}, (*Manifest)(nil), error(nil)
@@ -422,8 +425,8 @@ func TestMutation(t *testing.T) {
 			t.Fatalf("bit %d: %+v", bit, got)
 		}
 	}
-	if refused < len(b)*8/step*9/10 {
-		t.Errorf("only %d of %d bits matter", refused, len(b)*8/step)
+	if refused < tried*9/10 || tried < len(b) {
+		t.Errorf("only %d of %d bits matter", refused, tried)
 	}
 }
 
