@@ -23,6 +23,7 @@ english || missing+=(tesseract-ocr-eng)
 [ "${1:-test}" != bench ] || want openssl openssl
 if [ "${1:-test}" = test ]; then
 	want gcc gcc libc6-dev
+	want busybox busybox-static
 	want node nodejs
 	want npm npm
 	openssl_headers || missing+=(libssl-dev)
