@@ -396,6 +396,14 @@ func TestPinnedIgnoresIndex(t *testing.T) {
 	if _, _, _, err := unpack(t, "oci:"+folder, options(t)); !errors.Is(err, ErrFormat) {
 		t.Error(err)
 	}
+	// Not even a parser sees a document that is not the one named.
+	blob := filepath.Join(folder, blobName(digest.Digest(want.String())))
+	if err := os.WriteFile(blob, []byte("nonsense"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, _, err := unpack(t, "oci:"+folder+"@"+want.String(), options(t)); !errors.Is(err, ErrDigest) {
+		t.Error(err)
+	}
 }
 
 func TestUsage(t *testing.T) {
