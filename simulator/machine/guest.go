@@ -4,6 +4,7 @@ package machine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"time"
@@ -66,6 +67,8 @@ func (m *Machine) Exec(ctx context.Context, c Command) (*Result, error) {
 // ReadFile reads a file of the machine, of the kernel's too, of at most 256 MiB.
 // The errors are those of [Machine.Exec].
 func (m *Machine) ReadFile(ctx context.Context, name string) ([]byte, error) {
+	m.reading.Lock() // the guest reads one file at a time
+	defer m.reading.Unlock()
 	var data []byte
 	for {
 		r, err := m.call(ctx, 0, &wire.Request{Op: wire.OpRead, Path: name, Offset: int64(len(data))})
@@ -178,6 +181,9 @@ func (m *Machine) call(ctx context.Context, limit time.Duration, q *wire.Request
 	}
 	defer context.AfterFunc(ctx, func() { _ = m.conn.SetDeadline(time.Unix(1, 0)) })()
 	r, err := m.exchange(q)
+	if errors.Is(err, attest.ErrArgument) {
+		return nil, err // nothing was sent
+	}
 	if err != nil {
 		_ = m.Close()
 		if e := ctx.Err(); e != nil {
@@ -193,7 +199,11 @@ func (m *Machine) call(ctx context.Context, limit time.Duration, q *wire.Request
 
 // exchange sends a request and receives its answer.
 func (m *Machine) exchange(q *wire.Request) (*wire.Response, error) {
-	if err := wire.Send(m.conn, q); err != nil {
+	err := wire.Send(m.conn, q)
+	if errors.Is(err, wire.ErrMessage) {
+		return nil, fmt.Errorf("%w: %w", attest.ErrArgument, err)
+	}
+	if err != nil {
 		return nil, err
 	}
 	r := &wire.Response{}

@@ -126,11 +126,10 @@ func readFile(name string, limit int) ([]byte, error) {
 // header writes the header of an entry: fields of 8 hexadecimal digits.
 func (a *archive) header(name string, mode uint32, size int) {
 	a.inode++
-	links := 1
 	fmt.Fprintf(&a.buffer, "070701%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X",
 		a.inode, mode,
 		0, 0, // owner and group
-		links,
+		1, // links
 		0, // time
 		size,
 		0, 0, 0, 0, // devices

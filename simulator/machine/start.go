@@ -54,6 +54,7 @@ type Machine struct {
 	qemu     *process
 	conn     net.Conn
 	replies  *wire.Reader
+	reading  sync.Mutex
 	mu       sync.Mutex
 	requests uint64
 	close    func() error

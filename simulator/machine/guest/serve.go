@@ -24,14 +24,14 @@ func serve(port io.ReadWriter) error {
 	if err := wire.Send(port, &wire.Response{}); err != nil {
 		return fmt.Errorf("greeting the host: %w", err)
 	}
-	r := wire.NewReader(port)
+	r, reading := wire.NewReader(port), &source{}
 	for {
 		var q wire.Request
 		if err := r.Receive(&q); err != nil {
 			return fmt.Errorf("hearing the host: %w", err)
 		}
 		a := &wire.Response{}
-		if err := answer(&q, a); err != nil {
+		if err := answer(&q, a, reading); err != nil {
 			a = &wire.Response{Error: err.Error()}
 		}
 		a.ID = q.ID
@@ -45,12 +45,12 @@ func serve(port io.ReadWriter) error {
 }
 
 // answer does what is asked for.
-func answer(q *wire.Request, a *wire.Response) (err error) {
+func answer(q *wire.Request, a *wire.Response, reading *source) (err error) {
 	switch q.Op {
 	case wire.OpExec:
 		return execute(q, a)
 	case wire.OpRead:
-		a.Data, err = readAt(q.Path, q.Offset)
+		a.Data, err = reading.read(q.Path, q.Offset)
 	case wire.OpWrite:
 		err = writeAt(q)
 	case wire.OpMount:
@@ -135,30 +135,46 @@ func reap() {
 	}
 }
 
-// readAt reads up to the limit; nothing at the end. The kernel's own files give
-// less at a time, and their size is no help.
-func readAt(name string, offset int64) ([]byte, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is no file: %w", name, errors.Join(errGuest, err))
-	}
-	b := make([]byte, wire.MaxData)
-	n := 0
-	for n < len(b) {
-		more, err := f.ReadAt(b[n:], offset+int64(n))
-		n += more
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
+// source is a file that is being read, piece by piece, in order and from one
+// descriptor: the kernel's own files need that. Opened anew, the event log of a
+// TPM gives its last event again and again for every offset behind its end.
+type source struct {
+	name string
+	file *os.File
+	at   int64
+}
+
+// read reads the next piece, up to the limit, from the beginning if offset is 0;
+// nothing at the end.
+func (s *source) read(name string, offset int64) ([]byte, error) {
+	if offset == 0 || s.file == nil {
+		if err := s.open(name); err != nil {
 			return nil, err
 		}
 	}
-	return b[:n], nil
+	if s.name != name || s.at != offset {
+		return nil, fmt.Errorf("reading %s out of order: %w", name, errGuest)
+	}
+	b, err := io.ReadAll(io.LimitReader(s.file, wire.MaxData))
+	s.at += int64(len(b))
+	return b, err
+}
+
+// open begins with another file.
+func (s *source) open(name string) error {
+	if s.file != nil {
+		_ = s.file.Close()
+	}
+	*s = source{name: name}
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return errors.Join(fmt.Errorf("%s is no file: %w", name, errGuest), err, f.Close())
+	}
+	s.file = f
+	return nil
 }
 
 // writeAt writes a piece of a file.

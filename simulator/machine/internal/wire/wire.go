@@ -30,8 +30,8 @@ const (
 	// OpExec runs a program to its end: Argv, Env, Dir, Data (its standard
 	// input), Timeout. Answered by Code, Data (its standard output), Stderr.
 	OpExec = "exec"
-	// OpRead reads up to MaxData bytes of the file Path from Offset. Answered by
-	// Data; none at the end.
+	// OpRead reads up to MaxData bytes of the file Path from Offset, which is 0 or
+	// where the last reading ended. Answered by Data; none at the end.
 	OpRead = "read"
 	// OpWrite writes Data to the file Path at Offset; at 0 it makes the file,
 	// with Mode, or empties it.
