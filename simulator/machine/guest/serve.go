@@ -67,19 +67,21 @@ func answer(q *wire.Request, a *wire.Response, reading *source) (err error) {
 }
 
 // bounded keeps what a program writes, and ends the program when it is too much.
+// The buffer is not embedded: its ReadFrom knows no bound.
 type bounded struct {
-	bytes.Buffer
+	kept []byte
 	full func()
 	over bool
 }
 
 func (b *bounded) Write(p []byte) (int, error) {
-	if b.Len()+len(p) > wire.MaxData {
+	if len(b.kept)+len(p) > wire.MaxData {
 		b.over = true
 		b.full()
 		return 0, errGuest
 	}
-	return b.Buffer.Write(p)
+	b.kept = append(b.kept, p...)
+	return len(p), nil
 }
 
 // execute runs a program in a process group of its own, and ends what is left
@@ -110,11 +112,11 @@ func execute(q *wire.Request, a *wire.Response) error {
 	case out.over || stderr.over:
 		return fmt.Errorf("%q wrote more than %d bytes: %w", q.Argv[0], wire.MaxData, errGuest)
 	case ctx.Err() != nil:
-		return fmt.Errorf("%q took more than %d ms: %w: %q", q.Argv[0], q.Timeout, ctx.Err(), tail(stderr.Bytes()))
+		return fmt.Errorf("%q took more than %d ms: %w: %q", q.Argv[0], q.Timeout, ctx.Err(), tail(stderr.kept))
 	case err != nil && !errors.As(err, &exit) && !errors.Is(err, exec.ErrWaitDelay):
 		return fmt.Errorf("running %q: %w", q.Argv[0], err)
 	}
-	a.Code, a.Data, a.Stderr = c.ProcessState.ExitCode(), out.Bytes(), stderr.Bytes()
+	a.Code, a.Data, a.Stderr = c.ProcessState.ExitCode(), out.kept, stderr.kept
 	if s, ok := c.ProcessState.Sys().(syscall.WaitStatus); ok && s.Signaled() {
 		a.Code = 128 + int(s.Signal())
 	}
