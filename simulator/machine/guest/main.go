@@ -53,10 +53,12 @@ func run() error {
 	if err := settle(); err != nil {
 		return err
 	}
-	// The driver is in the kernel. On a processor that is too busy it may have
-	// given up, and nothing that is measured from then on counts.
-	if _, err := os.Stat("/dev/tpmrm0"); err != nil {
-		return fmt.Errorf("the kernel found no TPM: %w", err)
+	// On a processor that is too busy firmware or the kernel's driver, which is
+	// no module, may have given up on the TPM; then nothing is measured.
+	for _, name := range []string{"/dev/tpmrm0", "/sys/kernel/security/tpm0/binary_bios_measurements"} {
+		if _, err := os.Stat(name); err != nil {
+			return fmt.Errorf("nothing was measured: %w", err)
+		}
 	}
 	if err := measure(); err != nil {
 		return err
