@@ -140,8 +140,8 @@ type Section struct {
 // of them a version knows differs; the order does not.
 func SectionNames() []string {
 	return []string{
-		".profile", ".linux", ".osrel", ".cmdline", ".initrd", ".ucode", ".splash", ".dtb", ".dtbauto", ".hwids",
-		".uname", ".sbat", ".pcrpkey",
+		".linux", ".osrel", ".cmdline", ".initrd", ".ucode", ".splash", ".dtb", ".uname", ".sbat", ".pcrpkey",
+		".profile", ".dtbauto", ".hwids", ".efifw",
 	}
 }
 
