@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"math/rand/v2"
 	"testing"
-	"time"
 
 	"github.com/sworn-run/sworn/attest"
 	"github.com/sworn-run/sworn/internal/limits"
@@ -188,52 +186,6 @@ func TestParseSignatures(t *testing.T) {
 	} {
 		if s, err := ParseSignatures(b); !errors.Is(err, attest.ErrForm) || s != nil {
 			t.Errorf("%s: %v", name, err)
-		}
-	}
-}
-
-// quick runs f up to five times and reports the fastest: the machine may be busy.
-func quick(f func()) time.Duration {
-	best := time.Hour
-	for range 5 {
-		start := time.Now()
-		f()
-		best = min(best, time.Since(start))
-	}
-	return best
-}
-
-// TestCost bounds what 20 KB from a stranger cost, garbage or a log made to be slow.
-func TestCost(t *testing.T) {
-	const size, limit = 20_000, 10 * time.Millisecond
-	random := rand.New(rand.NewPCG(1, 2))
-	garbage := make([]byte, size)
-	for i := range garbage {
-		garbage[i] = byte(random.Uint32())
-	}
-	var small []made
-	for range size / 50 {
-		small = append(small, opaque(7, ""))
-	}
-	sigs := bytes.Repeat(list([]byte{0}), size/45)
-	slow := map[string][]byte{
-		"garbage":    garbage,
-		"zeros":      make([]byte, size),
-		"events":     build([]attest.Alg{attest.SHA256}, small...),
-		"signatures": build([]attest.Alg{attest.SHA256}, whole(7, variableData(database(), "db", sigs)), separator(7)),
-		"long text":  build([]attest.Alg{attest.SHA256}, made{8, 0xD, nil, bytes.Repeat([]byte("a: "), size/3)}),
-		"long name":  build([]attest.Alg{attest.SHA256}, made{11, 0xD, nil, bytes.Repeat([]byte{'a', 0}, size/2)}),
-	}
-	for name, b := range slow {
-		if d := quick(func() {
-			l, err := Parse(b, PCRs)
-			if err != nil {
-				return
-			}
-			quoted := truth(t, l, attest.SHA256)
-			appraise(t, l, quoted, Options{})
-		}); d > limit {
-			t.Errorf("%s: %v", name, d)
 		}
 	}
 }

@@ -60,7 +60,7 @@ func parse(b []byte) (*image, error) {
 	}
 	count, optSize := int(le.Uint16(b[at+6:])), int(le.Uint16(b[at+20:]))
 	opt := int(at) + sizeCOFF
-	m := &image{raw: b, checksum: opt + offChecksum, headers: int(le.Uint32(b[opt+offSize:]))}
+	m := &image{raw: b, checksum: opt + offChecksum, headers: int(min(le.Uint32(b[opt+offSize:]), limits.BootImage+1))}
 	dirs := opt + offCount64
 	switch le.Uint16(b[opt:]) {
 	case magic64:
@@ -69,7 +69,7 @@ func parse(b []byte) (*image, error) {
 	default:
 		return nil, fmt.Errorf("image with an optional header that is not PE32 or PE32+: %w", attest.ErrForm)
 	}
-	n := int(le.Uint32(b[dirs:]))
+	n := int(min(le.Uint32(b[dirs:]), maxDirectories+1))
 	dirs += 4
 	table := opt + optSize
 	if n > maxDirectories || dirs+n*sizeDirectory > table || count < 1 || count > limits.BootSections ||
