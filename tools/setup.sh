@@ -25,6 +25,9 @@ if [ "${1:-test}" = test ]; then
 	want gcc gcc libc6-dev
 	want node nodejs
 	want npm npm
+	want sbsign sbsigntool
+	[ -x /lib/systemd/systemd-measure ] || missing+=(systemd)
+	[ -f /usr/lib/systemd/boot/efi/linuxx64.efi.stub ] || missing+=(systemd-boot-efi)
 	openssl_headers || missing+=(libssl-dev)
 fi
 [ ${#missing[@]} -gt 0 ] || exit 0
