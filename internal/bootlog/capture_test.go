@@ -47,6 +47,9 @@ func TestCaptures(t *testing.T) {
 			if found := f.FindCommandLine(line); len(found) != 1 || found[0].Index != 9 {
 				t.Errorf("%s: command line %q: %v", run, line, found)
 			}
+			if stub := f.Of(9); len(stub) != 2 || !bytes.Equal(stub[0].Digest, bank.Sum(UTF16(line))) {
+				t.Errorf("%s: register 9 has %+v", run, stub)
+			}
 			if found := f.FindCommandLine(line + " "); len(found) != 0 {
 				t.Errorf("%s: another command line: %v", run, found)
 			}

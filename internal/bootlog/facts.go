@@ -68,10 +68,23 @@ func (f *Facts) Find(digest []byte) []Measured {
 }
 
 // FindCommandLine returns the events of confirmed registers that measured exactly
-// this command line in UTF-16 with its NUL, as the kernel's EFI stub does into PCR
-// 9 and systemd-stub into PCR 12, and 13 or 8 in some versions.
+// this command line in UTF-16 with its NUL, as the kernel's EFI stub does into PCR 9
+// and systemd-stub, for one given at boot, into PCR 12. Where is for the caller to
+// check: a file with the same bytes is measured alike, and whoever chooses the initial
+// file system chooses what follows the command line in PCR 9.
 func (f *Facts) FindCommandLine(text string) []Measured {
 	return f.Find(f.Bank.Sum(UTF16(text)))
+}
+
+// Of returns all events of a register in order; none if it is not confirmed.
+func (f *Facts) Of(index uint32) []Measured {
+	var out []Measured
+	for _, m := range f.all {
+		if m.Index == index {
+			out = append(out, m)
+		}
+	}
+	return out
 }
 
 // Measured is a digest in a confirmed register.

@@ -352,6 +352,46 @@ func TestQEMUKernel(t *testing.T) {
 	}
 }
 
+// TestQEMU predicts the boot of a kernel whose setup header stands, as in a real one, in
+// the first section.
+func TestQEMU(t *testing.T) {
+	setup := make([]byte, alignment)
+	copy(setup[2:], "HdrS\x0f\x02")
+	kernel := (&pe{dirs: 6, sections: []Section{{".setup", setup}, {".text", []byte("text")}}}).build()
+	initrd := []byte("an initrd")
+	patched, err := QEMUKernel(kernel, 256<<20, uint64(len(initrd)))
+	if err != nil || bytes.Equal(patched, kernel) {
+		t.Fatal(err)
+	}
+	u, err := QEMU(kernel, initrd, "quiet", 256<<20, attest.SHA256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(u.Digest, digest(patched, false, 0)) || !bytes.Equal(u.Initrd, attest.SHA256.Sum(initrd)) || u.Sections != nil ||
+		len(u.CommandLines) != 1 || !bytes.Equal(u.CommandLines[0], attest.SHA256.Sum(bootlog.UTF16("quiet initrd=initrd"))) {
+		t.Errorf("%+v", u)
+	}
+	if u, err = QEMU(kernel, nil, "quiet", 256<<20, attest.SHA256); err != nil || u.Initrd != nil ||
+		!bytes.Equal(u.CommandLines[0], attest.SHA256.Sum(bootlog.UTF16("quiet"))) {
+		t.Errorf("without an initial file system: %+v, %v", u, err)
+	}
+	for name, c := range map[string]struct {
+		kernel []byte
+		low    uint64
+		bank   attest.Alg
+		want   error
+	}{
+		"no kernel":   {kernelImage().build(), 256 << 20, attest.SHA256, attest.ErrForm},
+		"no PE image": {append(make([]byte, 0x200), setup...), 256 << 20, attest.SHA256, attest.ErrForm},
+		"no memory":   {kernel, 0, attest.SHA256, attest.ErrArgument},
+		"SHA-1":       {kernel, 256 << 20, attest.SHA1, attest.ErrArgument},
+	} {
+		if u, err := QEMU(c.kernel, initrd, "", c.low, c.bank); !errors.Is(err, c.want) || u != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func FuzzAuthenticode(f *testing.F) {
 	f.Add(kernelImage().build())
 	signed := kernelImage()
