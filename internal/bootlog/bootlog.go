@@ -25,8 +25,8 @@ import (
 	"github.com/sworn-run/sworn/attest"
 )
 
-// ErrReplay: a log that does not give the quoted values, or that gives a register
-// which the quote does not cover.
+// ErrReplay tells of a log that does not give the quoted values, or that gives a
+// register which the quote does not cover.
 var ErrReplay = errors.New("log does not give the quoted value")
 
 // Registers tells what the index of an event counts.

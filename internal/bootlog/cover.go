@@ -12,24 +12,25 @@ import (
 type Coverage uint8
 
 const (
-	// CoversNothing: the digest is that of something else, an image or a file
+	// CoversNothing means that the digest is that of something else, an image or a file
 	// for the most part. The data is anybody's word.
 	CoversNothing Coverage = 0
-	// CoversData: all of it.
+	// CoversData means all of it.
 	CoversData Coverage = 1
-	// CoversVariable: the value of a UEFI_VARIABLE_DATA (PFP, 10.4.2.2), not
+	// CoversVariable means the value of a UEFI_VARIABLE_DATA (PFP, 10.4.2.2), not
 	// its name.
 	CoversVariable Coverage = 2
-	// CoversTagged: the content of a TCG_PCClientTaggedEvent (PFP, 10.4.2.1),
+	// CoversTagged means the content of a TCG_PCClientTaggedEvent (PFP, 10.4.2.1),
 	// not its number.
 	CoversTagged Coverage = 3
-	// CoversText: a text without the word before it, as GRUB logs it: in some
+	// CoversText means a text without the word before it, as GRUB logs it: in some
 	// versions with the NUL after it, in others without.
 	CoversText Coverage = 4
-	// CoversName: an ASCII name with its NUL, which the log has in UTF-16, as
+	// CoversName means an ASCII name with its NUL, which the log has in UTF-16, as
 	// systemd-stub logs it.
 	CoversName Coverage = 5
-	// CoversHead: all but its last byte, as versions of shim log a variable.
+	// CoversHead means all but its last byte, as versions of shim log a
+	// variable.
 	CoversHead Coverage = 6
 )
 

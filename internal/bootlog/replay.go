@@ -110,11 +110,12 @@ func (l *Log) locality() (byte, error) {
 type Status uint8
 
 const (
-	// NotQuoted: the log extends the register, the quote does not cover it.
+	// NotQuoted means that the log extends the register, and the quote does not
+	// cover it.
 	NotQuoted Status = 0
-	// Differs: the log does not give the quoted value.
+	// Differs means that the log does not give the quoted value.
 	Differs Status = 1
-	// Confirmed: the log gives the quoted value.
+	// Confirmed means that the log gives the quoted value.
 	Confirmed Status = 2
 )
 

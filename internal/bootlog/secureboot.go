@@ -8,9 +8,9 @@ type State uint8
 const (
 	// Unknown is the zero value: not established.
 	Unknown State = 0
-	// Disabled: Secure Boot was off, or the firmware has none.
+	// Disabled means that Secure Boot was off, or that the firmware has none.
 	Disabled State = 1
-	// Enabled: Secure Boot was on.
+	// Enabled means that Secure Boot was on.
 	Enabled State = 2
 )
 
