@@ -1,8 +1,8 @@
 # Everything is done by the scripts in tools/; the targets only name it.
-.PHONY: help build test lint fix fuzz bench demo clean
+.PHONY: help build test vm-test lint fix fuzz bench demo clean
 
 help: ## what can be made
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
 build: ## bin/sworn, the same bytes wherever it is built
 	@bash tools/build.sh bin
@@ -10,6 +10,9 @@ build: ## bin/sworn, the same bytes wherever it is built
 test: ## set up what is missing, then all tests and checks
 	@bash tools/setup.sh
 	@bash tools/check.sh
+
+vm-test: ## a machine with measured boot, in a virtual machine
+	@bash tools/check.sh vm
 
 lint: ## the checks that run no code of ours
 	@bash tools/check.sh format arch vet staticcheck lint tidy paths

@@ -71,6 +71,27 @@ func TestInterleave(t *testing.T) {
 	}
 }
 
+// TestParts wants all parts, one of them, or a refusal.
+func TestParts(t *testing.T) {
+	var b bench
+	for name, want := range map[string]int{"": 4, "launch": 1, "verify": 1, "hash": 1, "nexart": 1, "hsah": 0} {
+		if got, err := b.parts(name); len(got) != want || (err != nil) != (want == 0) {
+			t.Errorf("%q: %d parts, %v", name, len(got), err)
+		}
+	}
+}
+
+// TestPeak wants the memory of a program that lives long enough, and an error
+// of one that fails.
+func TestPeak(t *testing.T) {
+	if kib, err := peak(t.Context(), "sleep", "0.5"); err != nil || kib < 100 || kib > 64<<10 {
+		t.Errorf("sleep holds %d KiB, %v", kib, err)
+	}
+	if _, err := peak(t.Context(), "sleep", "x"); err == nil {
+		t.Error("a program that fails has no error")
+	}
+}
+
 func TestDigits(t *testing.T) {
 	for want, got := range map[string]string{
 		"–": ms(0), "0.250": ms(250 * time.Microsecond), "2.50": ms(2500 * time.Microsecond), "25.0": ms(25 * time.Millisecond), "2500": ms(2500 * time.Millisecond),

@@ -231,7 +231,7 @@ func (b *bench) inside(ctx context.Context, j *job) (p parts, err error) {
 	p.files, p.bytes, p.job = res.Files, res.Bytes, res.Exit.Duration
 	p.tpm, p.commands, p.root = d.spent, d.calls, d.root
 	at := time.Now()
-	if _, err := plan.Measure(); err != nil {
+	if _, err := plan.Measure(context.Background()); err != nil {
 		return p, err
 	}
 	p.hash = time.Since(at)

@@ -43,3 +43,25 @@ func BenchmarkRoot(b *testing.B) {
 		cer.LogRoot(e)
 	}
 }
+
+// TestAllocations wants a record in canonical form to be verified, and one to be
+// sealed, with little else than the result.
+func TestAllocations(t *testing.T) {
+	s := basic(t)
+	b := seal(t, s)
+	for name, e := range map[string]struct {
+		limit float64
+		f     func() error
+	}{
+		"VerifyIntegrity": {5, func() error { _, err := cer.VerifyIntegrity(b); return err }},
+		"Seal":            {8, func() error { _, err := cer.Seal(s, day); return err }},
+		"Strict":          {2, func() error { return cer.Strict(b, 64) }},
+	} {
+		if err := e.f(); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if n := testing.AllocsPerRun(100, func() { _ = e.f() }); n > e.limit {
+			t.Errorf("%s allocates %v times, at most %v", name, n, e.limit)
+		}
+	}
+}

@@ -2,7 +2,6 @@ package cer
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"time"
@@ -46,17 +45,38 @@ const hashPrefix = "sha256:"
 
 // FormatHash returns a SHA-256 digest in the form of certificateHash:
 // "sha256:" and 64 lower-case hexadecimal digits.
-func FormatHash(digest [32]byte) string { return hashPrefix + hex.EncodeToString(digest[:]) }
+func FormatHash(digest [32]byte) string { return string(appendHash(nil, digest)) }
+
+func appendHash(dst []byte, digest [32]byte) []byte {
+	return hex.AppendEncode(append(dst, hashPrefix...), digest[:])
+}
 
 // ParseHash is the inverse of [FormatHash] and accepts that one form only. The
 // error wraps [ErrSchema].
 func ParseHash(s string) (digest [32]byte, err error) {
-	if len(s) == len(hashPrefix)+64 {
-		if _, err := hex.Decode(digest[:], []byte(s[len(hashPrefix):])); err == nil && FormatHash(digest) == s {
-			return digest, nil
-		}
+	if digest, ok := parseHash([]byte(s)); ok {
+		return digest, nil
 	}
 	return [32]byte{}, fmt.Errorf("parsing digest: %w: want %q and 64 lower-case hex digits", ErrSchema, hashPrefix)
+}
+
+func parseHash(b []byte) (digest [32]byte, ok bool) {
+	digits, ok := bytes.CutPrefix(b, []byte(hashPrefix))
+	if !ok || len(digits) != 2*len(digest) {
+		return [32]byte{}, false
+	}
+	for i, c := range digits {
+		switch {
+		case c >= '0' && c <= '9':
+			c -= '0'
+		case c >= 'a' && c <= 'f':
+			c -= 'a' - 10
+		default:
+			return [32]byte{}, false
+		}
+		digest[i/2] = digest[i/2]<<4 | c
+	}
+	return digest, true
 }
 
 // A Value is the input or the output of an execution: text, or a JSON object.
@@ -85,17 +105,13 @@ func ObjectValue(b []byte) (Value, error) {
 	if len(b) > limits.EmbeddedObject {
 		return Value{}, fmt.Errorf("taking object: %w: %d bytes, at most %d", ErrSchema, len(b), limits.EmbeddedObject)
 	}
-	c, err := canonical(b, limits.CapsuleDepth, true)
-	if err != nil {
+	if err := checkCanonical(b, limits.CapsuleDepth); err != nil {
 		return Value{}, fmt.Errorf("taking object: %w", err)
 	}
-	if !bytes.Equal(c, b) {
-		return Value{}, fmt.Errorf("taking object: %w: not in canonical form (RFC 8785)", ErrStrict)
-	}
-	if c[0] != '{' {
+	if b[0] != '{' {
 		return Value{}, fmt.Errorf("taking object: %w: not an object", ErrSchema)
 	}
-	return Value{object: c, set: true}, nil
+	return Value{object: bytes.Clone(b), set: true}, nil
 }
 
 // Text returns the text and true, or "" and false if v is no text.
@@ -103,16 +119,6 @@ func (v Value) Text() (string, bool) { return v.text, v.set && v.object == nil }
 
 // Object returns a copy of the canonical JSON object, or nil if v is none.
 func (v Value) Object() []byte { return bytes.Clone(v.object) }
-
-// digest is what inputHash and outputHash hold: SHA-256 of the text's UTF-8 or
-// of the canonical object. The two are not kept apart by NexArt: the text {}
-// and the object {} have one hash.
-func (v Value) digest() [32]byte {
-	if v.object != nil {
-		return sha256.Sum256(v.object)
-	}
-	return sha256.Sum256([]byte(v.text))
-}
 
 // MarshalJSONTo writes the string or the object. The zero Value is an error.
 func (v Value) MarshalJSONTo(e *jsontext.Encoder) error {

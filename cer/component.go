@@ -32,6 +32,16 @@ const (
 	RoleConfig = "config"
 	// RoleFile is any other file given to the job.
 	RoleFile = "file"
+	// RoleManifest is a folder of model weights as one thing: its digest is that of
+	// the OpenSSF Model Signing manifest of its files, each of which is a weights
+	// component too.
+	RoleManifest = "manifest"
+	// RoleModelSignature is a signature over a manifest, under the weights' name;
+	// its bytes are a collateral item of the capsule.
+	RoleModelSignature = "model-signature"
+	// RoleImage is the container image whose files are the job's root; its digest
+	// is that of the image's manifest.
+	RoleImage = "image"
 	// RoleArgv is the command template; Value is an array of strings.
 	RoleArgv = "argv"
 	// RoleEnv is one environment variable; Value is a string.
@@ -47,12 +57,15 @@ const (
 	// ProtectionSealed: the job reads a private copy that was hashed while it
 	// was made.
 	ProtectionSealed = "sealed"
+	// ProtectionFSVerity: the job reads the file where it is, and the kernel holds
+	// every page that it reads against the file's fs-verity digest.
+	ProtectionFSVerity = "fs-verity"
+	// ProtectionDMVerity: the job reads from a file system on a dm-verity device,
+	// every block of which the kernel holds against the device's root digest.
+	ProtectionDMVerity = "dm-verity"
 	// ProtectionNone: the job reads the file wherever the host keeps it.
 	ProtectionNone = "none"
 )
-
-// SchemeSHA256 is the digest scheme "sha256": SHA-256 over the file's bytes.
-const SchemeSHA256 = "sha256"
 
 // Component is the data of a component event: one thing that was measured
 // before the job, in canonical JSON.
@@ -72,10 +85,11 @@ type Component struct {
 	Protection string `json:"protection,omitzero"`
 	// Value is the canonical JSON value of argv and env components.
 	Value jsontext.Value `json:"value,omitzero"`
+	// Described is what a weights file says of itself in its header, such as its
+	// architecture: the producer's word, which no check relies on. In ascending
+	// order of the names.
+	Described []Fact `json:"described,omitzero"`
 }
-
-// SHA256Digest returns the component digest "sha256:<hex>".
-func SHA256Digest(sum [32]byte) string { return SchemeSHA256 + ":" + hex.EncodeToString(sum[:]) }
 
 // Key returns role and name in one string, as messages name a component.
 func (c *Component) Key() string {
@@ -126,15 +140,25 @@ func (c *Component) check() error {
 		if c.Name == "" || !path.IsAbs(c.Path) || path.Clean(c.Path) != c.Path || c.Value != nil {
 			return bad("a file has a name and a clean absolute path, and no value")
 		}
-		if c.Protection != ProtectionSealed && c.Protection != ProtectionNone {
+		if !knownProtection(c.Protection) {
 			return bad("unknown protection")
 		}
-		return c.checkDigests()
-	case c.Role == RoleLauncher:
-		if c.Name == "" || c.Path != "" || c.Protection != "" || c.Value != nil {
-			return bad("a launcher has a name, digests and a size")
+		if !c.describedRight() {
+			return bad("descriptions stand with weights only, few, short and in order")
 		}
 		return c.checkDigests()
+	case c.Role == RoleManifest, c.Role == RoleImage:
+		if c.Name == "" || !path.IsAbs(c.Path) || path.Clean(c.Path) != c.Path || c.Protection != "" || c.Value != nil || c.Described != nil {
+			return bad("a manifest or image has a name, a clean absolute path, digests and a size")
+		}
+		return c.checkDigests()
+	case c.Role == RoleLauncher, c.Role == RoleModelSignature:
+		if c.Name == "" || c.Path != "" || c.Protection != "" || c.Value != nil || c.Described != nil {
+			return bad("a launcher or signature has a name, digests and a size")
+		}
+		return c.checkDigests()
+	case c.Described != nil:
+		return bad("descriptions stand with weights only")
 	case c.Role == RoleArgv:
 		if c.Name != "" || c.Path != "" || c.Digest != nil || c.Size != "" || c.Protection != "" {
 			return bad("argv has a value only")
@@ -153,38 +177,38 @@ func (c *Component) check() error {
 	}
 }
 
-// checkDigests checks digests and size of a component that has bytes.
-func (c *Component) checkDigests() error {
-	if len(c.Digest) == 0 || len(c.Digest) > 8 {
-		return fmt.Errorf("component %s: needs 1 to 8 digests: %w", c.Key(), ErrSchema)
+// knownProtection reports whether p is one of the protections.
+func knownProtection(p string) bool {
+	switch p {
+	case ProtectionSealed, ProtectionFSVerity, ProtectionDMVerity, ProtectionNone:
+		return true
+	default:
+		return false
 	}
-	for i, d := range c.Digest {
-		if err := CheckDigest(d); err != nil {
-			return fmt.Errorf("component %s: %w", c.Key(), err)
-		}
-		scheme, _, _ := strings.Cut(d, ":")
-		if slices.ContainsFunc(c.Digest[:i], func(o string) bool { return strings.HasPrefix(o, scheme+":") }) {
-			return fmt.Errorf("component %s: two digests of scheme %s: %w", c.Key(), scheme, ErrSchema)
-		}
-	}
-	if _, err := ParseUint(c.Size); err != nil {
-		return fmt.Errorf("component %s: size: %w", c.Key(), err)
-	}
-	return nil
 }
 
-// CheckDigest reports whether d is a component digest of a scheme this version
-// knows: "sha256:" and 64 lower-case hexadecimal digits. The error wraps
-// ErrSchema.
-func CheckDigest(d string) error {
-	scheme, hexa, ok := strings.Cut(d, ":")
-	if !ok || scheme != SchemeSHA256 {
-		return fmt.Errorf("digest %q: unknown scheme, want sha256: %w", d, ErrSchema)
+// The bounds of a description.
+const (
+	// MaxDescribed is the largest number of facts in a description.
+	MaxDescribed = 16
+	// MaxDescription is the longest name or value in it, in bytes.
+	MaxDescription = 256
+)
+
+// describedRight checks the description.
+func (c *Component) describedRight() bool {
+	if c.Described == nil {
+		return true
 	}
-	if err := checkHex32(hexa); err != nil {
-		return fmt.Errorf("digest %q: %w", d, err)
+	if c.Role != RoleWeights || len(c.Described) == 0 || len(c.Described) > MaxDescribed {
+		return false
 	}
-	return nil
+	for i, f := range c.Described {
+		if f.Name == "" || len(f.Name) > MaxDescription || len(f.Value) > MaxDescription || i > 0 && c.Described[i-1].Name >= f.Name {
+			return false
+		}
+	}
+	return true
 }
 
 // Argv returns the command template of an argv component. The error wraps

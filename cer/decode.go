@@ -9,6 +9,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/sworn-run/sworn/cer/internal/canon"
 	"github.com/sworn-run/sworn/internal/limits"
 )
 
@@ -26,12 +27,8 @@ import (
 // quantities are decimal strings in JSON, never numbers. On error v is as it
 // was; on success nothing of its former content is left.
 func UnmarshalCanonical(b []byte, maxDepth int, v any) error {
-	c, err := canonical(b, maxDepth, true)
-	if err != nil {
-		return err
-	}
-	if !bytes.Equal(c, b) {
-		return fmt.Errorf("decoding %T: %w: not in canonical form (RFC 8785)", v, ErrStrict)
+	if err := checkCanonical(b, maxDepth); err != nil {
+		return fmt.Errorf("decoding %T: %w", v, err)
 	}
 	fresh, err := decodeClosed(b, v)
 	if err != nil {
@@ -56,8 +53,8 @@ func UnmarshalCanonical(b []byte, maxDepth int, v any) error {
 // magnitude 2^53 or more. On error v is as it was; on success nothing of its
 // former content is left. The error wraps [ErrStrict] or [ErrSchema].
 func UnmarshalStrict(b []byte, maxDepth int, v any) error {
-	if err := strict(b, maxDepth, true); err != nil {
-		return err
+	if err := canon.Check(b, maxDepth, true); err != nil {
+		return fmt.Errorf("decoding %T: %w", v, err)
 	}
 	fresh, err := decodeClosed(b, v)
 	if err != nil {
@@ -80,11 +77,11 @@ func marshalCanonical(v any, maxDepth int) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encoding %T: %w: %w", v, ErrSchema, err)
 	}
-	c, err := canonical(b, maxDepth, true)
+	d, err := canon.Parse(b, maxDepth, true, 0)
 	if err != nil {
 		return nil, fmt.Errorf("encoding %T: %w", v, err)
 	}
-	return c, nil
+	return d.Root().Canonical(), nil
 }
 
 // errNull is what refuseNull tells json; it reaches callers inside ErrSchema.

@@ -2,13 +2,11 @@ package cer
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"fmt"
 	"slices"
 	"strings"
 
-	"github.com/go-json-experiment/json/jsontext"
-
+	"github.com/sworn-run/sworn/cer/internal/canon"
 	"github.com/sworn-run/sworn/internal/limits"
 )
 
@@ -163,17 +161,22 @@ type Integrity struct {
 // The result is nil if and only if the error is not; the error is an
 // [*IntegrityError].
 func VerifyIntegrity(bundle []byte) (*Integrity, error) {
-	c, err := canonical(bundle, limits.BundleDepth, false)
-	if err != nil {
+	v := verification{result: Integrity{Code: CodeOK}}
+	if err := v.doc.Read(bundle, limits.BundleDepth, false, bundleLevels); err != nil {
 		return nil, &IntegrityError{CodeCanonicalization, err}
 	}
-	v := verification{result: Integrity{Code: CodeOK}}
-	v.bundle(c)
+	v.hash.Init()
+	v.bundle(v.doc.Root())
 	if err := v.verdict(); err != nil {
 		return nil, err
 	}
-	return &v.result, nil
+	result := v.result // Of its own: nothing keeps the rest alive.
+	return &result, nil
 }
+
+// bundleLevels is how deep a bundle is looked into: the bundle, snapshot and
+// context, and in the snapshot parameters, input and output.
+const bundleLevels = 3
 
 // A rank orders what can be wrong, worst first, as NexArt's verifier does.
 type rank int
@@ -190,8 +193,11 @@ const (
 	ranks
 )
 
-// verification collects the first failure of each rank.
+// verification is one reading of a bundle. It collects the first failure of each
+// rank.
 type verification struct {
+	doc    canon.Doc
+	hash   canon.Writer
 	failed [ranks]error
 	result Integrity
 }
@@ -225,38 +231,37 @@ func (v *verification) verdict() error {
 	return nil
 }
 
-// bundle checks the canonical text c of a whole bundle.
-func (v *verification) bundle(c []byte) {
-	top, err := splitObject(c)
-	if err != nil {
+// bundle checks a whole bundle.
+func (v *verification) bundle(top canon.Value) {
+	if top.Kind() != '{' {
 		v.fail(rankBundleSchema, ErrSchema, "the bundle is not an object")
 		return
 	}
-	for _, constant := range []struct{ name, want string }{{"bundleType", BundleType}, {"version", BundleVersion}} {
-		if got := top.text(constant.name); got != constant.want {
+	for _, constant := range [...]struct{ name, want string }{{"bundleType", BundleType}, {"version", BundleVersion}} {
+		if !top.Get(constant.name).Is(constant.want) {
 			v.fail(rankBundleSchema, ErrSchema, "%s is not %q", constant.name, constant.want)
 		}
 	}
-	if top.text("createdAt") == "" {
+	if top.Get("createdAt").IsEmpty() {
 		v.fail(rankBundleSchema, ErrSchema, "createdAt is not a non-empty string")
 	}
-	claimed := top.text("certificateHash")
-	if raw := top.get("certificateHash"); raw != nil && raw.Kind() != jsontext.KindString {
+	claimed := top.Get("certificateHash")
+	if kind := claimed.Kind(); kind != 0 && kind != '"' {
 		v.fail(rankBundleSchema, ErrSchema, "certificateHash is not a string")
-	} else if !strings.HasPrefix(claimed, hashPrefix) {
+	} else if !claimed.HasPrefix(hashPrefix) {
 		v.fail(rankBundleFormat, ErrSchema, "certificateHash does not begin with %q", hashPrefix)
 	}
-	snapshot := top.get("snapshot")
-	if snapshot == nil || snapshot.Kind() == jsontext.KindNull {
+	snapshot := top.Get("snapshot")
+	switch snapshot.Kind() {
+	case 0, 'n':
 		v.fail(rankBundleSchema, ErrSchema, "snapshot is missing")
 		return
-	}
-	members, err := splitObject(snapshot)
-	if err != nil {
+	case '{':
+	default:
 		v.fail(rankCanonicalization, ErrSchema, "snapshot is not an object")
 		return
 	}
-	v.snapshot(members)
+	v.snapshot(snapshot)
 	v.certificate(top, claimed)
 	// NexArt's verifier cannot hash a record that lacks only a part of these.
 	if n := len(v.result.Withheld); v.failed[rankCertificate] != nil && n > 0 && n < 3 && !v.result.Confidential {
@@ -265,129 +270,146 @@ func (v *verification) bundle(c []byte) {
 }
 
 // snapshot checks the members of a snapshot in the order of SDK 0.1.0.
-func (v *verification) snapshot(s object) {
-	for _, constant := range []struct{ name, want string }{{"type", SnapshotType}, {"executionSurface", Surface}} {
-		if s.text(constant.name) != constant.want {
+func (v *verification) snapshot(s canon.Value) {
+	for _, constant := range [...]struct{ name, want string }{{"type", SnapshotType}, {"executionSurface", Surface}} {
+		if !s.Get(constant.name).Is(constant.want) {
 			v.fail(rankSnapshotSchema, ErrSchema, "snapshot.%s is not %q", constant.name, constant.want)
 		}
 	}
-	v.result.ProtocolVersion = s.text("protocolVersion")
-	if raw := s.get("protocolVersion"); raw == nil || raw.Kind() == jsontext.KindNull {
-		v.result.ProtocolVersion = Protocol120
-	}
-	if !knownProtocol(v.result.ProtocolVersion) {
-		v.fail(rankSnapshotSchema, ErrSchema, "snapshot.protocolVersion is not known")
-	}
-	for _, name := range []string{"executionId", "timestamp", "provider", "model"} {
-		if s.text(name) == "" {
+	v.protocol(s.Get("protocolVersion"))
+	for _, name := range [...]string{"executionId", "timestamp", "provider", "model"} {
+		if s.Get(name).IsEmpty() {
 			v.fail(rankSnapshotSchema, ErrSchema, "snapshot.%s is not a non-empty string", name)
 		}
 	}
-	if s.get("prompt") == nil {
+	if prompt := s.Get("prompt"); prompt.Kind() == 0 {
 		v.result.Withheld = append(v.result.Withheld, "/snapshot/prompt")
-	} else if s.text("prompt") == "" {
+	} else if prompt.IsEmpty() {
 		v.fail(rankSnapshotSchema, ErrSchema, "snapshot.prompt is not a non-empty string")
 	}
-	v.parameters(s.get("parameters"))
-	v.value(s, "input", rankInput)
-	v.value(s, "output", rankOutput)
+	v.parameters(s.Get("parameters"))
+	v.value("input", s.Get("input"), s.Get("inputHash"), rankInput)
+	v.value("output", s.Get("output"), s.Get("outputHash"), rankOutput)
+}
+
+// protocol wants a version that is known; none counts as 1.2.0.
+func (v *verification) protocol(said canon.Value) {
+	if kind := said.Kind(); kind == 0 || kind == 'n' {
+		v.result.ProtocolVersion = Protocol120
+		return
+	}
+	for _, known := range [...]string{Protocol120, Protocol130, Protocol131} {
+		if said.Is(known) {
+			v.result.ProtocolVersion = known
+			return
+		}
+	}
+	v.fail(rankSnapshotSchema, ErrSchema, "snapshot.protocolVersion is not known")
 }
 
 // parameters wants two numbers, and two that may be null but not absent. That
 // they are finite is a matter of strictness.
-func (v *verification) parameters(raw jsontext.Value) {
-	if raw == nil || raw.Kind() == jsontext.KindNull {
+func (v *verification) parameters(p canon.Value) {
+	switch p.Kind() {
+	case 0, 'n':
 		v.fail(rankCanonicalization, ErrSchema, "snapshot.parameters is missing")
 		return
-	}
-	p, err := splitObject(raw)
-	if err != nil {
+	case '{':
+	default:
 		v.fail(rankSnapshotSchema, ErrSchema, "snapshot.parameters is not an object")
 		return
 	}
-	for _, name := range []string{"temperature", "maxTokens", "topP", "seed"} {
-		kind := p.get(name).Kind()
+	for _, name := range [...]string{"temperature", "maxTokens", "topP", "seed"} {
+		kind := p.Get(name).Kind()
 		nullable := name == "topP" || name == "seed"
-		if kind != jsontext.KindNumber && (!nullable || kind != jsontext.KindNull) {
+		if kind != '0' && (!nullable || kind != 'n') {
 			v.fail(rankSnapshotSchema, ErrSchema, "snapshot.parameters.%s is not a number", name)
 		}
 	}
 }
 
 // value checks input or output against its hash, if it is there.
-func (v *verification) value(s object, name string, mismatch rank) {
-	raw, claimed := s.get(name), s.text(name+"Hash")
-	if h := s.get(name + "Hash"); h != nil && h.Kind() != jsontext.KindString {
+func (v *verification) value(name string, value, claimed canon.Value, mismatch rank) {
+	if kind := claimed.Kind(); kind != 0 && kind != '"' {
 		v.fail(rankSnapshotSchema, ErrSchema, "snapshot.%sHash is not a string", name)
 		return
 	}
-	if !strings.HasPrefix(claimed, hashPrefix) {
+	if !claimed.HasPrefix(hashPrefix) {
 		v.fail(rankSnapshotFormat, ErrSchema, "snapshot.%sHash does not begin with %q", name, hashPrefix)
 	}
-	if raw != nil && raw.Kind() == jsontext.KindNull {
+	if value.Kind() == 'n' {
 		v.fail(rankSnapshotSchema, ErrSchema, "snapshot.%s is null", name)
 		return
 	}
-	if raw != nil && hashValue(raw) == claimed {
-		return
-	}
-	committed := raw != nil && v.result.ProtocolVersion == Protocol131 && isCommitment(raw)
-	if raw != nil && !committed {
-		v.fail(mismatch, ErrHash, "snapshot.%sHash is not the hash of snapshot.%s", name, name)
-		return
+	digest, wellFormed := parseHash(claimed.Bytes())
+	committed := false
+	if value.Kind() != 0 {
+		if wellFormed && v.hashOf(value) == digest {
+			return
+		}
+		committed = v.result.ProtocolVersion == Protocol131 && isCommitment(value)
+		if !committed {
+			v.fail(mismatch, ErrHash, "snapshot.%sHash is not the hash of snapshot.%s", name, name)
+			return
+		}
 	}
 	// Nothing but certificateHash checks this hash: its form at least must be
 	// that of one.
-	if _, err := ParseHash(claimed); err != nil {
+	if !wellFormed {
 		v.fail(rankSnapshotFormat, ErrSchema, "snapshot.%sHash is not %q and 64 lower-case hex digits", name, hashPrefix)
 	}
 	v.result.Withheld = append(v.result.Withheld, "/snapshot/"+name)
 	v.result.Confidential = v.result.Confidential || committed
 }
 
-// hashValue hashes the UTF-8 of a string, or the canonical form of any other
-// value, which raw is.
-func hashValue(raw jsontext.Value) string {
-	if raw.Kind() != jsontext.KindString {
-		return FormatHash(sha256.Sum256(raw))
+// hashOf hashes the UTF-8 of a string, or the canonical form of any other value.
+func (v *verification) hashOf(value canon.Value) [32]byte {
+	if value.Kind() == '"' {
+		v.hash.StringOf(value)
+	} else {
+		v.hash.Value(value)
 	}
-	return FormatHash(sha256.Sum256([]byte(unquote(raw))))
+	return v.hash.Sum()
 }
 
 // isCommitment tells a value that a node has replaced (protocol 1.3.1). What
 // the commitment covers is not published, so it stays opaque.
-func isCommitment(raw jsontext.Value) bool {
-	o, err := splitObject(raw)
-	return err == nil && o.get("_redacted").Kind() == jsontext.KindTrue && o.text("commitment") != ""
+func isCommitment(value canon.Value) bool {
+	return value.Get("_redacted").Kind() == 't' && !value.Get("commitment").IsEmpty()
 }
 
 // certificate compares certificateHash with each projection, the widest first,
 // leaving out those that would cover the same bytes as a narrower one.
-func (v *verification) certificate(top object, claimed string) {
-	context, signals := top.get("context"), signalsOf(top.get("context"))
-	try := []Projection{ProjectionFour}
-	if signals != nil {
+func (v *verification) certificate(top, claimed canon.Value) {
+	context := top.Get("context")
+	signals := context.Get("signals")
+	try := make([]Projection, 0, ProjectionPolicy)
+	try = append(try, ProjectionFour)
+	if signals.HasElements() {
 		try = append(try, ProjectionSignals)
 	}
-	if (context != nil && !bytes.Equal(context, signals)) || top.get("contextSummary") != nil {
+	signalsOnly := signals.HasElements() && context.Len() == 1
+	if (context.Kind() != 0 && !signalsOnly) || top.Get("contextSummary").Kind() != 0 {
 		try = append(try, ProjectionContext)
 	}
-	if top.get("policyEvaluation") != nil {
+	if top.Get("policyEvaluation").Kind() != 0 {
 		try = append(try, ProjectionPolicy)
 	}
-	for _, t := range slices.Backward(try) {
-		if digest := projectionHash(top, t, signals); FormatHash(digest) == claimed {
-			v.result.Projection, v.result.CertificateHash = t, digest
-			v.result.Uncovered = uncovered(top, t)
-			return
+	if digest, ok := parseHash(claimed.Bytes()); ok {
+		for _, t := range slices.Backward(try) {
+			if v.projection(top, t) == digest {
+				v.result.Projection, v.result.CertificateHash = t, digest
+				v.result.Uncovered = uncovered(top, t)
+				return
+			}
 		}
 	}
 	v.fail(rankCertificate, ErrHash, "certificateHash covers no documented projection of the bundle")
 }
 
 // covers tells whether the projection includes a top-level member as it is.
-func (p Projection) covers(name string) bool {
-	switch name {
+func (p Projection) covers(name []byte) bool {
+	switch string(name) {
 	case "bundleType", "createdAt", "snapshot", "version":
 		return true
 	case "context", "contextSummary":
@@ -398,66 +420,58 @@ func (p Projection) covers(name string) bool {
 	return false
 }
 
-// projectionHash hashes the canonical form of the projection. The members of a
-// canonical text are in order already.
-func projectionHash(top object, p Projection, signals []byte) [32]byte {
-	h := sha256.New()
-	separator := []byte{'{'}
-	put := func(m member, value []byte) {
-		h.Write(separator)
-		h.Write(m.quoted)
-		h.Write([]byte{':'})
-		h.Write(value)
-		separator = []byte{','}
-	}
-	for _, m := range top {
-		switch {
-		case p.covers(m.name):
-			put(m, m.value)
-		case p == ProjectionSignals && m.name == "context":
-			put(m, signals)
-		}
-	}
-	h.Write([]byte{'}'})
-	return [32]byte(h.Sum(nil))
+// reduces tells whether the projection includes a part of a top-level member.
+func (p Projection) reduces(name []byte) bool {
+	return p == ProjectionSignals && string(name) == "context"
 }
 
-// signalsOf returns the canonical {"signals":[…]} of a context whose signals
-// are a non-empty array, else nil.
-func signalsOf(context jsontext.Value) []byte {
-	o, err := splitObject(context)
-	if err != nil {
-		return nil
+// projection hashes the canonical form of the projection.
+func (v *verification) projection(top canon.Value, p Projection) [32]byte {
+	separator := "{"
+	for i := range top.Len() {
+		switch name := top.MemberName(i); {
+		case p.covers(name):
+			v.hash.Text(separator)
+			v.hash.Member(top, i)
+			separator = ","
+		case p.reduces(name):
+			v.hash.Text(separator)
+			v.hash.Text(`"context":{"signals":`)
+			v.hash.Value(top.Get("context").Get("signals"))
+			v.hash.Text("}")
+			separator = ","
+		}
 	}
-	signals := o.get("signals")
-	if signals.Kind() != jsontext.KindBeginArray || len(signals) == len("[]") {
-		return nil
-	}
-	return append(append([]byte(`{"signals":`), signals...), '}')
+	v.hash.Text("}")
+	return v.hash.Sum()
 }
 
 // uncovered lists what the projection leaves out, but for certificateHash
 // itself.
-func uncovered(top object, p Projection) []string {
+func uncovered(top canon.Value, p Projection) []string {
 	var out []string
-	for _, m := range top {
+	for i := range top.Len() {
+		name := top.MemberName(i)
 		switch {
-		case p.covers(m.name) || m.name == "certificateHash":
-		case p == ProjectionSignals && m.name == "context":
-			context, _ := splitObject(m.value) // it has signals, so it is an object
-			for _, inner := range context {
-				if inner.name != "signals" {
-					out = append(out, "/context/"+escapePointer(inner.name))
+		case p.covers(name) || string(name) == "certificateHash":
+		case p.reduces(name):
+			context := top.Get("context")
+			for j := range context.Len() {
+				if inner := context.MemberName(j); string(inner) != "signals" {
+					out = append(out, "/context/"+escapePointer(inner))
 				}
 			}
 		default:
-			out = append(out, "/"+escapePointer(m.name))
+			out = append(out, "/"+escapePointer(name))
 		}
 	}
 	return out
 }
 
 // escapePointer escapes a name for a JSON Pointer. RFC 6901, 3.
-func escapePointer(name string) string {
-	return strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
+func escapePointer(name []byte) string {
+	if bytes.IndexByte(name, '~') < 0 && bytes.IndexByte(name, '/') < 0 {
+		return string(name)
+	}
+	return strings.NewReplacer("~", "~0", "/", "~1").Replace(string(name))
 }

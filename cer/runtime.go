@@ -103,6 +103,9 @@ type Runtime struct {
 	// NotApplicable lists, in ascending order, the snapshot members whose value
 	// the schema forced.
 	NotApplicable []string `json:"notApplicable"`
+	// After are facts of the memory and host environments as the launcher read
+	// them again after the job's end, in ascending order of their names.
+	After []Fact `json:"after"`
 }
 
 // Encode returns the canonical JSON of the runtime. The error wraps ErrSchema.
@@ -182,7 +185,8 @@ func (r *Runtime) checkParts() error {
 	}
 	if !sorted(len(r.Isolation), func(i int) string { return r.Isolation[i].Name }) ||
 		!sorted(len(r.Parameters), func(i int) string { return r.Parameters[i].Name }) ||
-		!sorted(len(r.NotApplicable), func(i int) string { return r.NotApplicable[i] }) {
+		!sorted(len(r.NotApplicable), func(i int) string { return r.NotApplicable[i] }) ||
+		!sorted(len(r.After), func(i int) string { return r.After[i].Name }) {
 		return fmt.Errorf("runtime lists are not in strictly ascending order: %w", ErrSchema)
 	}
 	return nil
@@ -210,8 +214,8 @@ func CheckParameter(name string) error {
 
 // ModelName returns the snapshot's model for the components of a launch: the
 // weights component named "default", else the first of the weights in the
-// order of the log, else the binary, as `<name> <digest>`; empty if there is
-// none of these.
+// order of the log, else the binary or the image, as `<name> <digest>`; empty if
+// there is none of these.
 func ModelName(components []*Component) string {
 	best := -1
 	rank := func(c *Component) int {
@@ -221,6 +225,8 @@ func ModelName(components []*Component) string {
 		case c.Role == RoleWeights:
 			return 2
 		case c.Role == RoleBinary:
+			return 1
+		case c.Role == RoleImage:
 			return 1
 		default:
 			return 0
@@ -235,6 +241,9 @@ func ModelName(components []*Component) string {
 		return ""
 	}
 	c := components[best]
+	if c.Role == RoleImage {
+		return c.Name + " " + c.Digest[0]
+	}
 	return c.Path[strings.LastIndexByte(c.Path, '/')+1:] + " " + c.Digest[0]
 }
 

@@ -24,10 +24,11 @@ func runtimeValue() *cer.Runtime {
 		Isolation:     []cer.Fact{{Name: "closed_root", Value: "yes"}, {Name: "mode", Value: "closed"}},
 		Parameters:    []cer.Parameter{{Name: "a", Value: "1", Applied: true}, {Name: "b", Value: ""}},
 		NotApplicable: []string{"parameters.temperature", "prompt"},
+		After:         []cer.Fact{{Name: "swap", Value: "none"}},
 	}
 }
 
-const runtimeText = `{"disclosure":"full","exit":{"code":-1,"signal":"SIGKILL","timeout":true},` +
+const runtimeText = `{"after":[{"name":"swap","value":"none"}],"disclosure":"full","exit":{"code":-1,"signal":"SIGKILL","timeout":true},` +
 	`"input":{"complete":true,"sha256":"` + hex1 + `","size":"0"},` +
 	`"isolation":[{"name":"closed_root","value":"yes"},{"name":"mode","value":"closed"}],` +
 	`"key":"sha256:` + hex0 + `","launch":"sha256:` + hexF + `","nonce":"00112233445566ff",` +
@@ -50,6 +51,7 @@ func TestRuntime(t *testing.T) {
 	least := runtimeValue()
 	least.Nonce, least.Stderr.Content, least.Disclosure = nil, nil, cer.DiscloseHash
 	least.Exit, least.Isolation, least.Parameters, least.NotApplicable = cer.Exit{}, []cer.Fact{}, []cer.Parameter{}, []string{}
+	least.After = []cer.Fact{}
 	if b, err = least.Encode(); err != nil {
 		t.Fatal(err)
 	}

@@ -26,6 +26,7 @@ var refused = map[string]string{
 	"second value after newline":  "1\n2",
 	"trailing NUL":                "{}\x00",
 	"trailing comma":              `[1,]`,
+	"trailing comma, unsorted":    `[{"b":0,"a":1},]`,
 	"comment":                     `{}//`,
 	"single quotes":               `{'a':1}`,
 	"unterminated string":         `"a`,

@@ -222,25 +222,25 @@ func TestVectors(t *testing.T) {
 
 // codeOf also checks that result and error exclude each other, and that the
 // error is classified.
-func codeOf(t *testing.T, got *cer.Integrity, err error) cer.Code {
-	t.Helper()
+func codeOf(tb testing.TB, got *cer.Integrity, err error) cer.Code {
+	tb.Helper()
 	if err == nil {
 		if got == nil {
-			t.Fatal("neither result nor error")
+			tb.Fatal("neither result nor error")
 		}
 		return got.Code
 	}
 	if got != nil {
-		t.Errorf("error %v and a result", err)
+		tb.Errorf("error %v and a result", err)
 	}
 	ie, ok := errors.AsType[*cer.IntegrityError](err)
 	if !ok {
-		t.Fatalf("%v is no IntegrityError", err)
+		tb.Fatalf("%v is no IntegrityError", err)
 	}
 	want := cer.ErrHash
 	switch ie.Code {
 	case cer.CodeUnknown, cer.CodeOK:
-		t.Errorf("error of code %v", ie.Code)
+		tb.Errorf("error of code %v", ie.Code)
 	case cer.CodeCanonicalization:
 		if errors.Is(err, cer.ErrStrict) {
 			want = cer.ErrStrict
@@ -252,7 +252,7 @@ func codeOf(t *testing.T, got *cer.Integrity, err error) cer.Code {
 	case cer.CodeSnapshotHash, cer.CodeInputHash, cer.CodeOutputHash, cer.CodeCertificateHash:
 	}
 	if !errors.Is(err, want) {
-		t.Errorf("%v does not wrap %v", err, want)
+		tb.Errorf("%v does not wrap %v", err, want)
 	}
 	return ie.Code
 }
@@ -320,14 +320,19 @@ func checkProjection(t *testing.T, name string, b []byte, e *expectation) {
 	}
 }
 
-// TestPublished verifies records that NexArt and a partner published. They are
-// not part of this repository: they stand in the shared evidence folder.
-func TestPublished(t *testing.T) {
+// sharedVectors is the folder of what others published, where there is one.
+func sharedVectors() string {
 	dir := os.Getenv("SWORN_SHARED")
 	if dir == "" {
 		dir = filepath.Join("..", "..", "shared")
 	}
-	dir = filepath.Join(dir, "vectors", "nexart", "real")
+	return filepath.Join(dir, "vectors", "nexart")
+}
+
+// TestPublished verifies records that NexArt and a partner published. They are
+// not part of this repository: they stand in the shared evidence folder.
+func TestPublished(t *testing.T) {
+	dir := filepath.Join(sharedVectors(), "real")
 	if _, err := os.Stat(dir); err != nil {
 		t.Skipf("shared vectors/nexart/real is absent: %v", err)
 	}

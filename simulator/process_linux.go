@@ -30,9 +30,9 @@ const (
 	ctrlShutdown      = 3
 )
 
-// spawn starts swtpm with the state in that folder and waits until it answers on
-// its control socket.
-func (h *home) spawn(ctx context.Context, state, addr string, detach bool) error {
+// spawn starts swtpm with the state in that folder and these options about who
+// brings commands, and waits until it answers on its control socket.
+func (h *home) spawn(ctx context.Context, state string, options []string, detach bool) error {
 	program, err := lookSWTPM()
 	if err != nil {
 		return err
@@ -43,12 +43,12 @@ func (h *home) spawn(ctx context.Context, state, addr string, detach bool) error
 	}
 	defer log.Close()
 	// Not bound to ctx: the TPM outlives the start.
-	cmd := exec.Command(program, "socket", "--tpm2",
-		"--tpmstate", "dir="+state,
-		"--server", serverOption(addr),
-		"--ctrl", "type=unixio,path="+ctrlFile+",mode=0600",
-		"--flags", "not-need-init,startup-clear",
-		"--pid", "file="+pidFile)
+	cmd := exec.Command(program, append([]string{
+		"socket", "--tpm2",
+		"--tpmstate", "dir=" + state,
+		"--ctrl", "type=unixio,path=" + ctrlFile + ",mode=0600",
+		"--pid", "file=" + pidFile,
+	}, options...)...)
 	cmd.Dir = h.dir
 	cmd.Stdout, cmd.Stderr = log, log
 	// In a session of its own, no terminal's signals reach it.
@@ -94,15 +94,16 @@ type child struct {
 	err   error
 }
 
-// serverOption returns the option by which swtpm listens at an address.
-func serverOption(addr string) string {
-	network, address := splitAddr(addr)
-	if network == "unix" {
-		return "type=unixio,path=" + socketFile + ",mode=0600"
+// serverOptions returns the options by which swtpm, powered on and started up,
+// listens at an address.
+func serverOptions(addr string) []string {
+	server := "type=unixio,path=" + socketFile + ",mode=0600"
+	if network, address := splitAddr(addr); network != "unix" {
+		// Checked by listenAddr.
+		host, port, _ := net.SplitHostPort(address)
+		server = "type=tcp,port=" + port + ",bindaddr=" + host
 	}
-	// Checked by listenAddr.
-	host, port, _ := net.SplitHostPort(address)
-	return "type=tcp,port=" + port + ",bindaddr=" + host
+	return []string{"--server", server, "--flags", "not-need-init,startup-clear"}
 }
 
 // await waits until swtpm answers, ends, or has had enough time.

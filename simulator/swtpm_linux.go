@@ -55,6 +55,11 @@ type Options struct {
 	// Detach leaves the TPM running when Close is called and when this process
 	// ends; [StopSWTPM] stops it. Otherwise it ends with this process.
 	Detach bool
+	// Machine gives the TPM to a virtual machine: provisioned, it is switched
+	// off and waits, with no power yet, at its control socket for QEMU's
+	// tpm-emulator, which brings the channel for commands; the machine's
+	// firmware starts it up. Addr must be "".
+	Machine bool
 }
 
 // SWTPM is a software TPM that was started. Its methods are safe for
@@ -68,7 +73,8 @@ type SWTPM struct {
 }
 
 // Addr returns where the TPM listens: "unix:PATH" or "tcp:HOST:PORT". The path
-// begins with Options.Dir as it was given. It serves one client at a time.
+// begins with Options.Dir as it was given. It serves one client at a time. With
+// Options.Machine, the path is that of the control socket, for QEMU alone.
 func (s *SWTPM) Addr() string { return s.addr }
 
 // RootsDir returns the folder of roots of the TPM's maker: Dir/roots.
@@ -112,6 +118,9 @@ func startSWTPM(ctx context.Context, o Options) (*SWTPM, error) {
 		return nil, err
 	}
 	defer h.unlock()
+	if o.Machine && o.Addr != "" {
+		return nil, fmt.Errorf("an address for the TPM of a virtual machine: %w", attest.ErrArgument)
+	}
 	addr, err := h.listenAddr(o.Addr)
 	if err != nil {
 		return nil, err
@@ -129,11 +138,20 @@ func startSWTPM(ctx context.Context, o Options) (*SWTPM, error) {
 	if err := h.setUp(ctx); err != nil {
 		return nil, err
 	}
-	if err := h.spawn(ctx, stateDir, addr, o.Detach); err != nil {
+	if err := h.spawn(ctx, stateDir, serverOptions(addr), o.Detach); err != nil {
 		return nil, err
 	}
 	if err := talk(ctx, addr, maker.Provision); err != nil {
 		return nil, errors.Join(err, h.stop(context.WithoutCancel(ctx)))
+	}
+	if o.Machine {
+		if err := h.stop(context.WithoutCancel(ctx)); err != nil {
+			return nil, err
+		}
+		addr = "unix:" + h.path(ctrlFile)
+		if err := h.spawn(ctx, stateDir, nil, o.Detach); err != nil {
+			return nil, err
+		}
 	}
 	stop := sync.OnceValue(func() error { return StopSWTPM(context.Background(), o.Dir) })
 	return &SWTPM{dir: o.Dir, addr: addr, detach: o.Detach, maker: maker, close: stop}, nil
@@ -309,7 +327,7 @@ func (h *home) setUp(ctx context.Context) error {
 		return fmt.Errorf("%w: %w", ErrDir, err)
 	}
 	addr := "unix:" + h.path(socketFile)
-	if err := h.spawn(ctx, newStateDir, addr, false); err != nil {
+	if err := h.spawn(ctx, newStateDir, serverOptions(addr), false); err != nil {
 		return err
 	}
 	err := talk(ctx, addr, func(_ context.Context, t transport.TPM) error { return allocateBanks(t) })

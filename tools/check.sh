@@ -4,7 +4,7 @@
 # a table; fails if a step failed.
 . "$(dirname "$0")/lib.sh"
 
-all=(format arch vet staticcheck lint build test mutation simulator wasm nexart fuzz reproducible generate tidy paths)
+all=(format arch vet staticcheck lint build test mutation simulator wasm nexart vm fuzz reproducible generate tidy paths)
 steps=("$@")
 [ $# -gt 0 ] || steps=("${all[@]}")
 

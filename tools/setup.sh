@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# Installs what the tests (or, with the argument "demo" or "bench", those) need beside
-# Go, git and make, and is not there yet: Debian's packages, by apt-get, as root
-# or through sudo. Says nothing where all is present.
+# Installs what the tests (or, with the argument "demo", "bench" or "vm", those)
+# need beside Go, git and make, and is not there yet: Debian's packages, by
+# apt-get, as root or through sudo. Says nothing where all is present. With "vm",
+# apt's lists are renewed as long as there is no kernel in the cache of the tests
+# with a virtual machine, which download one.
 . "$(dirname "$0")/lib.sh"
 
 missing=()
@@ -16,20 +18,68 @@ english() { tesseract --list-langs 2>/dev/null | grep -qx eng; }
 
 command -v go >/dev/null || fail "Go is not installed: version $(sed -n 's/^go //p' go.mod) or later is needed"
 
+# stale reports whether the tests will have a kernel to download.
+stale() {
+	local cache=${SWORN_VM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sworn-vm}
+	[ "$1" = vm ] && ! compgen -G "$cache/linux-*/boot/vmlinuz-*" >/dev/null
+}
+
+# file PATH PACKAGE: the package that brings a file that is no command.
+file() { [ -e "$1" ] || missing+=("$2"); }
+
 want swtpm swtpm
 want swtpm_setup swtpm-tools
-want tesseract tesseract-ocr
-english || missing+=(tesseract-ocr-eng)
-[ "${1:-test}" != bench ] || want openssl openssl
-if [ "${1:-test}" = test ]; then
+# What administrators run stands where only their PATH leads.
+PATH=$PATH:/usr/sbin:/sbin
+case ${1:-test} in
+vm) ;;
+*)
+	want tesseract tesseract-ocr
+	english || missing+=(tesseract-ocr-eng)
+	;;
+esac
+case ${1:-test} in
+bench)
+	want openssl openssl
+	want fsverity fsverity
+	want node nodejs
+	want npm npm
+	;;
+test)
 	want gcc gcc libc6-dev
 	want node nodejs
 	want npm npm
+	want fsverity fsverity
+	want veritysetup cryptsetup-bin
+	want mkfs.erofs erofs-utils
+	want busybox busybox-static
+	/usr/bin/python3 -c 'import json, zipfile, sysconfig' 2>/dev/null || missing+=(python3)
+	want sbsign sbsigntool
+	[ -x /lib/systemd/systemd-measure ] || missing+=(systemd)
+	[ -f /usr/lib/systemd/boot/efi/linuxx64.efi.stub ] || missing+=(systemd-boot-efi)
 	openssl_headers || missing+=(libssl-dev)
-fi
-[ ${#missing[@]} -gt 0 ] || exit 0
+	;;
+vm)
+	want qemu-system-x86_64 qemu-system-x86
+	want objcopy binutils
+	want openssl openssl
+	want sbsign sbsigntool
+	want mcopy mtools
+	want mkfs.vfat dosfstools
+	want sfdisk fdisk
+	want mkfs.ext4 e2fsprogs
+	want debugfs e2fsprogs
+	want mkfs.erofs erofs-utils
+	want veritysetup cryptsetup-bin
+	want fsverity fsverity
+	want busybox busybox-static
+	file /usr/share/OVMF/OVMF_CODE_4M.fd ovmf
+	file /usr/lib/systemd/boot/efi/linuxx64.efi.stub systemd-boot-efi
+	;;
+esac
+[ ${#missing[@]} -gt 0 ] || stale "${1:-test}" || exit 0
 
-say "packages missing: ${missing[*]}"
+[ ${#missing[@]} -eq 0 ] || say "packages missing: ${missing[*]}"
 command -v apt-get >/dev/null || fail "no apt-get here; install them by this system's own means"
 sudo=()
 if [ "$(id -u)" != 0 ]; then
@@ -48,5 +98,6 @@ apt() {
 }
 # A source that does not answer is no reason to stop: the packages may be known.
 apt update || say "apt-get update failed, going on"
+[ ${#missing[@]} -gt 0 ] || exit 0
 apt install --yes --no-install-recommends "${missing[@]}" || fail "cannot install ${missing[*]}"
 say "packages installed"

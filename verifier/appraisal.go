@@ -22,6 +22,9 @@ var ErrRecord = errors.New("the record is not known good")
 type File struct {
 	// SHA256 is its digest.
 	SHA256 [32]byte
+	// FSVerity is its fs-verity digest (SHA-256, blocks of 4,096 bytes, no salt);
+	// nil if it was not computed.
+	FSVerity *[32]byte
 	// Size is its length in bytes.
 	Size uint64
 	// Label is how reports name it, such as its base name.

@@ -108,6 +108,7 @@ func definitions() []definition {
 		{id: "launcher.exclusive", class: required, spec: "SPEC 8", run: checkLauncherExclusive, passes: "the job could not quote, extend or trace"},
 		{id: "components.match", class: required, spec: "SPEC 9", run: checkComponentsMatch, passes: "each component the policy lists was measured once, in its place, with one of its digests or values"},
 		{id: "components.closed", class: required, spec: "SPEC 8", run: checkComponentsClosed, passes: "the job's root held the measured files and nothing else, and the policy lists each"},
+		{id: "model.signature", class: required, spec: "SPEC 8", run: checkModelSignature, asked: askedModelSignature, passes: "a key that is trusted for models signed a manifest of exactly the weights that were measured"},
 		{id: "protection.storage", class: required, spec: "SPEC 8", run: checkProtectionStorage, passes: "the job could read no bytes but the measured ones"},
 		{id: "protection.memory", class: required, spec: "SPEC 8", run: checkProtectionMemory, passes: "memory cannot leave by swap, hibernation or dump"},
 		{id: "compute.inside", class: required, spec: "SPEC 8", run: checkComputeInside, passes: "the job had no device and no network beyond what the policy allows"},

@@ -21,8 +21,9 @@ func exclusiveFacts() []string {
 	}
 }
 
-// exclusive says which fact of an isolation does not hold, or nothing.
-func exclusive(isolation *cer.Environment) string {
+// exclusive says which fact of an isolation does not hold, or nothing. A policy
+// that lets the job have a network lets it have the machine's.
+func (a *appraisal) exclusive(isolation *cer.Environment) string {
 	if isolation == nil {
 		return "the isolation is withheld or missing"
 	}
@@ -35,7 +36,7 @@ func exclusive(isolation *cer.Environment) string {
 			}
 			continue
 		}
-		if v, _ := isolation.Get(name); v != factYes {
+		if v, _ := isolation.Get(name); v != factYes && (name != "net_ns" || a.in.Policy == nil || !a.in.Policy.Network) {
 			return fmt.Sprintf("%s is %q", name, v)
 		}
 	}
@@ -53,7 +54,7 @@ func checkLauncherExclusive(a *appraisal) outcome {
 	if a.own == nil || a.launchErr != nil {
 		return unknown("the launch cannot be read")
 	}
-	if problem := exclusive(a.environments[cer.KindIsolation]); problem != "" {
+	if problem := a.exclusive(a.environments[cer.KindIsolation]); problem != "" {
 		return failed(problem)
 	}
 	return passed("closed root, own namespaces, no privileges, no trace (the launcher's word)")
@@ -108,13 +109,17 @@ func checkComponentsMatch(a *appraisal) outcome {
 			}
 			continue
 		}
-		if !slices.ContainsFunc(found.Digest, func(d string) bool { return slices.Contains(p.Digest, d) }) {
-			return failed(fmt.Sprintf("%s is %s, policy wants %s", key, shortDigest(found.Digest), shortDigest(p.Digest))).
+		if !cer.MatchDigests(found.Digest, p.Digest) {
+			got, want := differing(found.Digest, p.Digest)
+			return failed(fmt.Sprintf("%s is %s, policy wants %s", key, shortDigest(got), shortDigest(want))).
 				with(strings.Join(p.Digest, " or "), strings.Join(found.Digest, " or "))
 		}
 		if p.Path != "" && found.Path != p.Path {
 			return failed(fmt.Sprintf("%s stood at %q, policy wants it at %q", key, found.Path, p.Path)).with(p.Path, found.Path)
 		}
+	}
+	if problem := a.wrongManifest(); problem != "" {
+		return failed(problem)
 	}
 	if a.in.Policy.Others != OthersReport {
 		if c := a.unlisted(); c != nil {
@@ -122,6 +127,22 @@ func checkComponentsMatch(a *appraisal) outcome {
 		}
 	}
 	return passed(fmt.Sprintf("%d components as the policy lists them", len(a.in.Policy.Components)))
+}
+
+// differing picks those of two lists of digests that say best how they differ: of
+// the flat scheme if both have it, else of one that both have, else all.
+func differing(got, want []string) (g, w []string) {
+	of := func(list []string, scheme string) []string {
+		return slices.DeleteFunc(slices.Clone(list), func(d string) bool { return cer.DigestScheme(d) != scheme })
+	}
+	for _, d := range append([]string{cer.SchemeSHA256 + ":"}, got...) {
+		scheme := cer.DigestScheme(d)
+		g, w = of(got, scheme), of(want, scheme)
+		if len(g) > 0 && len(w) > 0 && !slices.Contains(w, g[0]) {
+			return g, w
+		}
+	}
+	return got, want
 }
 
 // shortDigest shortens digests for one line.
@@ -167,39 +188,89 @@ func checkProtectionStorage(a *appraisal) outcome {
 		return o
 	}
 	for _, c := range a.components {
-		if c.IsFile() && !slices.Contains(a.in.Policy.Protection, c.Protection) {
+		if c.IsFile() && !slices.Contains(a.in.Policy.Protection, protectionClass(c.Protection)) {
 			return failed(fmt.Sprintf("%s has protection %q", c.Key(), c.Protection)).with(strings.Join(a.in.Policy.Protection, " or "), c.Protection)
 		}
 	}
-	return passed("every file in a private copy that was hashed while it was made")
+	return passed(protections(a.components))
+}
+
+// protectionClass returns the policy's word for a protection.
+func protectionClass(p string) string {
+	if p == cer.ProtectionFSVerity || p == cer.ProtectionDMVerity {
+		return ProtectionVerity
+	}
+	return p
+}
+
+// protections says in one line how the files were kept.
+func protections(components []*cer.Component) string {
+	var sealed, verity int
+	for _, c := range components {
+		switch {
+		case !c.IsFile():
+		case protectionClass(c.Protection) == ProtectionVerity:
+			verity++
+		default:
+			sealed++
+		}
+	}
+	if verity == 0 {
+		return "every file in a private copy that was hashed while it was made"
+	}
+	return fmt.Sprintf("%d file(s) checked by the kernel at every read (verity), %d in private copies hashed while they were made", verity, sealed)
 }
 
 func checkProtectionMemory(a *appraisal) outcome {
 	if a.own == nil || a.launchErr != nil {
 		return unknown("the launch cannot be read")
 	}
-	iso, mem := a.environments[cer.KindIsolation], a.environments[cer.KindMemory]
-	if v, _ := mem.Get("swap"); v != "none" && v != "zram" {
-		return failed(fmt.Sprintf("swap is %q", v)).with("none or zram", v)
+	if a.runtime == nil {
+		return unknown("the record cannot be read")
 	}
-	for _, f := range []struct {
-		env        *cer.Environment
-		name, want string
-	}{
-		{mem, "hibernation", "none"},
-		{mem, "kexec_loaded", "no"},
-		{iso, "no_core", factYes},
-		{iso, "launcher_non_dumpable", factYes},
-		{iso, "init_non_dumpable", factYes},
-	} {
-		if v, _ := f.env.Get(f.name); v != f.want {
-			return failed(fmt.Sprintf("%s is %q", f.name, v)).with(f.want, v)
+	iso := a.environments[cer.KindIsolation]
+	for _, name := range []string{"no_core", "launcher_non_dumpable", "init_non_dumpable"} {
+		if v, _ := iso.Get(name); v != factYes {
+			return failed(fmt.Sprintf("%s is %q", name, v)).with(factYes, v)
 		}
 	}
-	if v, _ := mem.Get("core_pattern"); strings.HasPrefix(v, "@") {
-		return failed(fmt.Sprintf("core_pattern %q sends memory to a socket", v))
+	if o, bad := memoryLeaves(a.environments[cer.KindMemory], ""); bad {
+		return o
 	}
-	return passed("no swap, no hibernation, no core dumps")
+	after := cer.NewEnvironment(cer.KindMemory, a.runtime.After)
+	if o, bad := memoryLeaves(after, " after the job's end"); bad {
+		return o
+	}
+	for _, name := range hostState() {
+		before, _ := a.environments[cer.KindHost].Get(name)
+		if got, _ := after.Get(name); got != before {
+			return failed(fmt.Sprintf("%s changed during the job, from %q to %q", name, before, got)).with(before, got)
+		}
+	}
+	return passed("no swap, no hibernation, no core dumps, before the job and after it")
+}
+
+// hostState are the facts of the host environment that are read again after the
+// job.
+func hostState() []string {
+	return []string{"lockdown", "module_sig_enforce", "modules_disabled", "yama_ptrace_scope"}
+}
+
+// memoryLeaves says by which of the facts memory can leave the machine, and
+// whether it can.
+func memoryLeaves(mem *cer.Environment, when string) (outcome, bool) {
+	if v, _ := mem.Get("swap"); v != "none" && v != "zram" {
+		return failed(fmt.Sprintf("swap is %q%s", v, when)).with("none or zram", v), true
+	}
+	for _, f := range []struct{ name, want string }{{"hibernation", "none"}, {"kexec_loaded", "no"}} {
+		if v, _ := mem.Get(f.name); v != f.want {
+			return failed(fmt.Sprintf("%s is %q%s", f.name, v, when)).with(f.want, v), true
+		}
+	}
+	if v, ok := mem.Get("core_pattern"); !ok || strings.HasPrefix(v, "@") {
+		return failed(fmt.Sprintf("core_pattern %q%s sends memory to a socket, or is not known", v, when)), true
+	}
+	return outcome{}, false
 }
 
 func checkComputeInside(a *appraisal) outcome {
@@ -215,12 +286,27 @@ func checkComputeInside(a *appraisal) outcome {
 		return unknown("the job's devices are not recorded")
 	}
 	for d := range strings.FieldsSeq(devices) {
-		if d != "null" && d != "urandom" && !slices.Contains(a.in.Policy.Devices, d) {
+		switch {
+		case d == "null" || d == "urandom":
+		case !slices.Contains(a.in.Policy.Devices, d):
 			return failed(fmt.Sprintf("the job could open device %q", d)).with(strings.Join(a.in.Policy.Devices, " "), devices)
+		case accelerator(d):
+			return failed(fmt.Sprintf("device %q is an accelerator, and no evidence in the record speaks for it", d)).with("", devices)
 		}
 	}
 	network, _ := iso.Get("network")
 	return passed(fmt.Sprintf("network %s, devices %s", network, devices))
+}
+
+// accelerator reports whether a device computes outside what the evidence
+// covers: a GPU or NPU, by the names that Linux gives their nodes.
+func accelerator(device string) bool {
+	for _, p := range []string{"nvidia", "dri/", "accel/", "kfd", "habanalabs", "neuron", "davinci", "vfio/"} {
+		if strings.HasPrefix(device, p) {
+			return true
+		}
+	}
+	return false
 }
 
 func askedNonceQuote(a *appraisal) bool {
@@ -311,6 +397,15 @@ func checkJobExit(a *appraisal) outcome {
 	return passed(fmt.Sprintf("exit code %d", e.Code))
 }
 
+// digests names the file's digests as components do.
+func (f *File) digests() []string {
+	out := []string{cer.SHA256Digest(f.SHA256)}
+	if f.FSVerity != nil {
+		out = append(out, cer.FSVerityDigest(*f.FSVerity))
+	}
+	return out
+}
+
 // checkFile holds a file against a stream of the record.
 func (a *appraisal) checkFile(f *File, s func(*cer.Runtime) cer.Stream) outcome {
 	switch {
@@ -346,17 +441,19 @@ func checkComponentFile(a *appraisal) outcome {
 		return unknown("the launch cannot be read")
 	}
 	for _, f := range a.in.Weights {
-		want, found := cer.SHA256Digest(f.SHA256), false
-		for _, c := range a.components {
-			if c.Role != cer.RoleWeights || c.Name != f.Name {
-				continue
-			}
-			if found = slices.Contains(c.Digest, want); !found {
-				return failed(fmt.Sprintf("weights %q are another file than %s", f.Name, f.Label)).with(want, strings.Join(c.Digest, " or "))
-			}
-		}
-		if !found {
+		i := slices.IndexFunc(a.components, func(c *cer.Component) bool { return c.Role == cer.RoleWeights && c.Name == f.Name })
+		if i < 0 {
 			return failed(fmt.Sprintf("no weights %q were measured", f.Name))
+		}
+		want, got := f.digests(), a.components[i].Digest
+		comparable := slices.ContainsFunc(got, func(d string) bool {
+			return slices.ContainsFunc(want, func(w string) bool { return cer.DigestScheme(w) == cer.DigestScheme(d) })
+		})
+		switch {
+		case !comparable:
+			return unknown(fmt.Sprintf("weights %q were measured as %s, which a file by itself does not have", f.Name, shortDigest(got)))
+		case !cer.MatchDigests(got, want):
+			return failed(fmt.Sprintf("weights %q are another file than %s", f.Name, f.Label)).with(strings.Join(want, " or "), strings.Join(got, " or "))
 		}
 	}
 	return passed(fmt.Sprintf("%d file(s) are those measured", len(a.in.Weights)))

@@ -104,7 +104,9 @@ func (a *appraisal) replaySlot(s *slotResult) outcome {
 			return failed("the register is not the policy's").
 				with(fmt.Sprintf("%d (%s)", f.Register, f.Bank), fmt.Sprintf("%d (%v)", r.Index, r.Bank))
 		}
-		banks = append(banks, bank)
+		if bank != r.Bank {
+			banks = append(banks, bank)
+		}
 	}
 	if a.log.Register != r.Index {
 		return failed(fmt.Sprintf("the log is of register %d, the manifest names %d", a.log.Register, r.Index))
@@ -204,7 +206,7 @@ func checkLogSole(a *appraisal) outcome {
 	if a.in.Policy != nil {
 		rule = a.in.Policy.PriorLaunches
 	}
-	if problem := exclusive(a.environments[cer.KindIsolation]); problem != "" {
+	if problem := a.exclusive(a.environments[cer.KindIsolation]); problem != "" {
 		return unknown("the isolation in force did not deny the job the register: " + problem)
 	}
 	earlier := a.structure.Segments[:len(a.structure.Segments)-1]
@@ -281,7 +283,7 @@ func (a *appraisal) earlierLaunch(seg *attest.Segment, own *cer.Component) strin
 			}
 		}
 	}
-	if problem := exclusive(isolation); problem != "" {
+	if problem := a.exclusive(isolation); problem != "" {
 		return "its isolation did not deny the job the register: " + problem
 	}
 	return ""

@@ -169,8 +169,8 @@ func checkEvidenceSet(a *appraisal) outcome {
 				with(fmt.Sprintf("slot %d, format %d", s.Number, s.Format), fmt.Sprintf("slot %d, format %d", e.Slot, e.Format))
 		}
 	}
-	if n := len(a.capsule.Collateral); n != 0 {
-		return failed(fmt.Sprintf("%d collateral item(s) that no check uses", n))
+	if problem := a.checkCollateralUse(); problem != "" {
+		return failed(problem)
 	}
 	return passed(fmt.Sprintf("%d item(s)", got))
 }

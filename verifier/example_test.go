@@ -40,7 +40,7 @@ func ExampleVerify() {
 	in := verifier.Input{
 		Policy: policy,
 		Roots:  maker(),
-		Now:    time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC),
+		Now:    time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC),
 		Nonce:  []byte("\x00\x11\x22\x33\x44\x55\x66\x77\x88\x99\xaa\xbb\xcc\xdd\xee\xff"),
 	}
 	report, err := verifier.Verify(load("page.cer.json"), in)
@@ -61,7 +61,7 @@ func ExampleVerify() {
 	fmt.Println(report.Headline)
 	// Output:
 	// true
-	// assuming user-supplied root "SIMULATED TPM maker" 4ce4416e2b7d7fb0
+	// assuming user-supplied root "SIMULATED TPM maker" bf2517761ba4d34b
 	// assuming slot.measurement
 	// assuming launcher.rooted
 	// not trusted: slot.identity: no root of role tpm-ak is trusted
@@ -71,7 +71,7 @@ func ExampleVerify() {
 // is genuine.
 func ExampleReport_WriteText() {
 	report, err := verifier.Verify(load("page.cer.json"), verifier.Input{
-		Roots: maker(), Now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC),
+		Roots: maker(), Now: time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC),
 	})
 	if err != nil {
 		log.Fatal(err)
@@ -84,7 +84,7 @@ func ExampleReport_WriteText() {
 		fmt.Println(line)
 	}
 	// Output:
-	// not trusted: no policy given; evidence genuine, assuming: user-supplied root "SIMULATED TPM maker" 4ce4416e2b7d7fb0
+	// not trusted: no policy given; evidence genuine, assuming: user-supplied root "SIMULATED TPM maker" bf2517761ba4d34b
 	//   what ran         cat (sha256:008f819498fe…), weights weights.bin sha256:349ed859f366…, 1 libraries  (as the capsule says)
 	//   with what        declared, and nothing more: "note"="declared", "seed"="7"
 	//   on what          input 9 bytes sha256:a39ddceaa648…
@@ -94,12 +94,12 @@ func ExampleReport_WriteText() {
 // A launcher asks this of its own record before it releases it; whose key
 // signed is the relying party's question.
 func ExampleReport_Genuine() {
-	report, err := verifier.Verify(load("page.cer.json"), verifier.Input{Now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)})
+	report, err := verifier.Verify(load("page.cer.json"), verifier.Input{Now: time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)})
 	if err != nil {
 		log.Fatal(err)
 	}
 	fmt.Println(report.Genuine())
-	report, err = verifier.Verify([]byte("{}\n"), verifier.Input{Now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)})
+	report, err = verifier.Verify([]byte("{}\n"), verifier.Input{Now: time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -112,7 +112,7 @@ func ExampleReport_Genuine() {
 // A policy can be made of a record that is known to be good. What nothing
 // establishes on a software TPM has to be waived, with a reason.
 func ExamplePolicyFromRecord() {
-	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	now := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
 	_, err := verifier.PolicyFromRecord(load("golden.cer.json"), maker(), now, "golden job", nil)
 	fmt.Println(err != nil)
 	policy, err := verifier.PolicyFromRecord(load("golden.cer.json"), maker(), now, "golden job", []verifier.Waiver{

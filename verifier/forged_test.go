@@ -260,6 +260,22 @@ func launchDeeds(t *testing.T) []deed {
 				return slices.DeleteFunc(f, func(x cer.Fact) bool { return x.Name == "network" })
 			})
 		}),
+		facts(cer.KindIsolation, "devices", "null urandom dri/renderD128", "compute.inside"),
+		withEvents("a protection that the policy does not list", "protection.storage", func(l *attest.Log) {
+			editComponent(t, l, cer.RoleWeights, func(c *cer.Component) { c.Protection = cer.ProtectionFSVerity })
+		}),
+		withEvents("one digest of two", "components.match", func(l *attest.Log) {
+			editComponent(t, l, cer.RoleWeights, func(c *cer.Component) { c.Digest[1] = other })
+		}),
+		withEvents("the other digest of two", "components.match", func(l *attest.Log) {
+			editComponent(t, l, cer.RoleWeights, func(c *cer.Component) { c.Digest[0] = cer.FSVerityDigest([32]byte{1}) })
+		}),
+		withEvents("a manifest of no files", "components.match", func(l *attest.Log) {
+			addComponent(t, l, &cer.Component{Role: cer.RoleManifest, Name: "default", Path: "/model/default/x", Digest: []string{cer.OMSDigest([32]byte{1})}, Size: "1"})
+		}),
+		withEvents("a signature that is not carried", "components.match", func(l *attest.Log) {
+			addComponent(t, l, &cer.Component{Role: cer.RoleModelSignature, Name: "default", Digest: []string{other}, Size: "1"})
+		}),
 		withEvents("a file without protection", "protection.storage", func(l *attest.Log) {
 			editComponent(t, l, cer.RoleWeights, func(c *cer.Component) { c.Protection = cer.ProtectionNone })
 		}),
@@ -284,6 +300,11 @@ func launchDeeds(t *testing.T) []deed {
 			})
 		}),
 	)
+}
+
+// after sets a fact that was read again after the job.
+func after(name, value string) func(*cer.Runtime) {
+	return func(r *cer.Runtime) { r.After = cer.NewEnvironment(cer.KindHost, setFact(name, value)(r.After)).Facts }
 }
 
 // earlierDeeds change the launch before this one.
@@ -371,6 +392,12 @@ func recordDeeds() []deed {
 		rt("parameter applied", "runtime.claims", func(r *cer.Runtime) { r.Parameters[0].Applied = true }),
 		rt("parameters left out", "runtime.claims", func(r *cer.Runtime) { r.Parameters = []cer.Parameter{} }),
 		rt("notApplicable", "runtime.claims", func(r *cer.Runtime) { r.NotApplicable = []string{"prompt"} }),
+		rt("swap switched on during the job", "protection.memory", after("swap", "/dev/vda2")),
+		rt("a kernel loaded during the job", "protection.memory", after("kexec_loaded", "yes")),
+		rt("memory to a socket after the job", "protection.memory", after("core_pattern", "@dump")),
+		rt("lockdown lifted during the job", "protection.memory", after("lockdown", "[none] integrity")),
+		rt("signatures of modules not wanted any more", "protection.memory", after("module_sig_enforce", "N")),
+		rt("nothing read after the job", "protection.memory", func(r *cer.Runtime) { r.After = []cer.Fact{} }),
 		rt("content of stderr that is another", "cer.runtime", func(r *cer.Runtime) { r.Stderr.Content = []byte(`"x"`) }),
 		snap("executionId", "runtime.claims", func(s *cer.Snapshot) { s.ExecutionID += "1" }),
 		snap("timestamp", "runtime.claims", func(s *cer.Snapshot) { s.Timestamp = "2099-01-01T00:00:00.000Z" }),

@@ -67,6 +67,12 @@ func PolicyFromRecord(capsule []byte, roots *TrustStore, now time.Time, name str
 		return nil, fmt.Errorf("%w: slot.identity: %s", ErrRecord, oneLine(s.claims.Identity.Detail))
 	}
 	p := NewPolicy(name, a.components, []string{cer.SHA256Digest(SPKIDigest(root.Certificate))}, s.slot.Register.Bank, s.slot.Register.Index)
+	p.Protection, p.Devices, p.Network = a.conditions()
+	for _, c := range a.signatures() {
+		if key, _ := a.modelSigned(c, nil); key != nil {
+			p.ModelSigners = append(p.ModelSigners, ModelSigner{Weights: c.Name, SPKI: []string{cer.SHA256Digest(*key)}})
+		}
+	}
 	p.Waive = append(p.Waive, waive...)
 	p.Nonce = NoncePolicy{Quote: len(a.statement.Nonce) > 0, Execution: a.runtime.Nonce != nil}
 	encoded, err := p.Encode()
@@ -88,4 +94,23 @@ func PolicyFromRecord(capsule []byte, roots *TrustStore, now time.Time, name str
 		return nil, fmt.Errorf("%w: not passed and not waived: %s", ErrRecord, strings.Join(missing, "; "))
 	}
 	return p, nil
+}
+
+// conditions are what the record's job ran under, as a policy asks for it: the
+// protections of its files, its devices but the two that every job has, and
+// whether it had a network. The unprotected cannot be asked for.
+func (a *appraisal) conditions() (protection, devices []string, network bool) {
+	protection, devices = []string{cer.ProtectionSealed}, []string{}
+	if slices.ContainsFunc(a.components, func(c *cer.Component) bool { return c.IsFile() && protectionClass(c.Protection) == ProtectionVerity }) {
+		protection = append(protection, ProtectionVerity)
+	}
+	iso := a.environments[cer.KindIsolation]
+	names, _ := iso.Get("devices")
+	for d := range strings.FieldsSeq(names) {
+		if d != "null" && d != "urandom" && d != "host" {
+			devices = append(devices, d)
+		}
+	}
+	n, _ := iso.Get("network")
+	return protection, devices, n != "none"
 }

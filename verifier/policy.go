@@ -68,6 +68,8 @@ type Policy struct {
 	Formats map[string]FormatPolicy `json:"formats"`
 	// Components are what must have been measured, each exactly once.
 	Components []PolicyComponent `json:"components"`
+	// ModelSigners say whose signatures the weights must carry.
+	ModelSigners []ModelSigner `json:"model_signers,omitzero"`
 	// Others says what becomes of a component that is not listed: OthersRefuse
 	// or OthersReport.
 	Others string `json:"others"`
@@ -140,6 +142,16 @@ type PolicyComponent struct {
 	// Value is the RFC 8785 form of what argv (an array of strings) and env (a
 	// string) must be; the other roles have none.
 	Value jsontext.Value `json:"value,omitzero"`
+}
+
+// ModelSigner asks for a model signature.
+type ModelSigner struct {
+	// Weights is the name of the weights, such as "default".
+	Weights string `json:"weights"`
+	// SPKI lists the acceptable signers' keys as "sha256:" and the lower-case
+	// hexadecimal SHA-256 of their SubjectPublicKeyInfo; any one. The key itself
+	// comes from the roots, role model-signer.
+	SPKI []string `json:"spki"`
 }
 
 // NoncePolicy says where the relying party's nonce must stand.
@@ -221,6 +233,7 @@ func (p *Policy) normalize(has *presence) error {
 	}
 	p.Components, p.Waive = nonEmpty(p.Components), nonEmpty(p.Waive)
 	p.Protection, p.Devices = nonEmpty(p.Protection), nonEmpty(p.Devices)
+	p.ModelSigners = nonEmpty(p.ModelSigners)
 	for name, f := range p.Formats {
 		if len(f.Boot) == 0 {
 			f.Boot = nil

@@ -64,8 +64,8 @@ func (l *linter) components() {
 	for i := range l.p.Components {
 		c := &l.p.Components[i]
 		count[c.Role]++
-		if n := len(c.Digest); n > 1 {
-			l.say("%s: any one of %d digests suffices", componentMember(i, c), n)
+		if n := alternatives(c.Digest); n > 1 {
+			l.say("%s: any one of %d digests of one scheme suffices", componentMember(i, c), n)
 		}
 		if c.Role == cer.RoleArgv && strings.Contains(string(c.Value), "{param:") {
 			l.say("%s: holds {param:…}, for which any value suffices; verdicts show it", componentMember(i, c))
@@ -74,7 +74,7 @@ func (l *linter) components() {
 	refuse := l.p.Others == OthersRefuse
 	for _, role := range []string{cer.RoleLauncher, cer.RoleBinary, cer.RoleArgv} {
 		switch {
-		case count[role] > 0:
+		case count[role] > 0 || role == cer.RoleBinary && count[cer.RoleImage] > 0:
 		case refuse:
 			l.say("components: lists no %s, which every launch has, and others are refused: no record passes", role)
 		default:
@@ -99,8 +99,12 @@ func (l *linter) job() {
 	if len(p.Protection) == 0 && !l.waived("protection.storage") {
 		l.say("protection: is empty, so protection.storage cannot pass")
 	}
-	if len(p.Devices) > 0 {
-		l.say("devices: the job may open %s, where nothing is attested", strings.Join(p.Devices, ", "))
+	devices := strings.Join(p.Devices, ", ")
+	switch {
+	case slices.ContainsFunc(p.Devices, accelerator) && !l.waived("compute.inside"):
+		l.say("devices: with an accelerator among %s, compute.inside cannot pass", devices)
+	case len(p.Devices) > 0:
+		l.say("devices: the job may open %s, where nothing is attested", devices)
 	}
 	if p.Network {
 		l.say("network: the job may have had one, so what it computed may have come from elsewhere")
@@ -132,4 +136,14 @@ func (l *linter) freshness() {
 	if p.AllowAt {
 		l.say("allow_at: the verdict at a time chosen by whoever verifies may decide")
 	}
+}
+
+// alternatives returns how many digests of one scheme are acceptable, at the most.
+func alternatives(digests []string) int {
+	most, schemes := 0, map[string]int{}
+	for _, d := range digests {
+		schemes[cer.DigestScheme(d)]++
+		most = max(most, schemes[cer.DigestScheme(d)])
+	}
+	return most
 }

@@ -53,7 +53,7 @@ func (p *Policy) valid() error {
 		}
 	}
 	for _, check := range []func() error{
-		p.checkSlots, p.checkFormats, p.checkComponents, p.checkChoices, p.checkLists, p.checkExit,
+		p.checkSlots, p.checkFormats, p.checkComponents, p.checkSigners, p.checkChoices, p.checkLists, p.checkExit,
 	} {
 		if err := check(); err != nil {
 			return err
@@ -128,11 +128,44 @@ func (f *FormatPolicy) check(at string) error {
 	}
 	for i, s := range f.Identity.SPKI {
 		member := fmt.Sprintf("%s.identity.spki[%d]", at, i)
-		if slices.Contains(f.Identity.SPKI[:i], s) {
-			return policyError(member, "stands twice")
+		if err := checkKeyID(member, s, f.Identity.SPKI[:i]); err != nil {
+			return err
 		}
-		if !strings.HasPrefix(s, cer.SchemeSHA256+":") || cer.CheckDigest(s) != nil {
-			return policyError(member, "is %q, want sha256: and 64 lower-case hexadecimal digits", s)
+	}
+	return nil
+}
+
+// checkKeyID checks the id of a key that is not among others.
+func checkKeyID(member, id string, others []string) error {
+	if slices.Contains(others, id) {
+		return policyError(member, "stands twice")
+	}
+	if !strings.HasPrefix(id, cer.SchemeSHA256+":") || cer.CheckDigest(id) != nil {
+		return policyError(member, "is %q, want sha256: and 64 lower-case hexadecimal digits", id)
+	}
+	return nil
+}
+
+// checkSigners checks who must have signed which weights.
+func (p *Policy) checkSigners() error {
+	if n := len(p.ModelSigners); n > maxSPKI {
+		return policyError("model_signers", "has %d, limit %d", n, maxSPKI)
+	}
+	for i, m := range p.ModelSigners {
+		at := fmt.Sprintf("model_signers[%d]", i)
+		if slices.ContainsFunc(p.ModelSigners[:i], func(o ModelSigner) bool { return o.Weights == m.Weights }) {
+			return policyError(at, "weights %q are listed twice", m.Weights)
+		}
+		if m.Weights == "" || len(m.Weights) > maxComponentName || !utf8.ValidString(m.Weights) {
+			return policyError(at+".weights", "want the name of weights, such as default")
+		}
+		if n := len(m.SPKI); n == 0 || n > maxSPKI {
+			return policyError(at+".spki", "has %d keys, want 1 to %d", n, maxSPKI)
+		}
+		for j, s := range m.SPKI {
+			if err := checkKeyID(fmt.Sprintf("%s.spki[%d]", at, j), s, m.SPKI[:j]); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -186,7 +219,8 @@ func (c *PolicyComponent) check(at string) error {
 	}
 	switch c.Role {
 	case cer.RoleLauncher, cer.RoleBinary, cer.RoleInterpreter, cer.RoleScriptInterpreter,
-		cer.RoleLibrary, cer.RoleWeights, cer.RoleConfig, cer.RoleFile:
+		cer.RoleLibrary, cer.RoleWeights, cer.RoleConfig, cer.RoleFile,
+		cer.RoleManifest, cer.RoleModelSignature, cer.RoleImage:
 		if c.Value != nil {
 			return policyError(at, "has a value, want digests")
 		}
@@ -210,7 +244,7 @@ func (c *PolicyComponent) checkDigests(at string) error {
 		return policyError(at, "has %d digests, want 1 to %d", n, maxDigests)
 	}
 	for i, d := range c.Digest {
-		if err := cer.CheckDigest(d); err != nil {
+		if err := cer.CheckComponentDigest(d); err != nil {
 			return policyError(at, "%w", err)
 		}
 		if slices.Contains(c.Digest[:i], d) {

@@ -285,6 +285,7 @@ func TestPolicySchemaWords(t *testing.T) {
 			[]string{
 				cer.RoleLauncher, cer.RoleBinary, cer.RoleInterpreter, cer.RoleScriptInterpreter,
 				cer.RoleLibrary, cer.RoleWeights, cer.RoleConfig, cer.RoleFile,
+				cer.RoleManifest, cer.RoleModelSignature, cer.RoleImage,
 			},
 			words("$defs", "file", "properties", "role"),
 		},

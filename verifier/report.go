@@ -81,6 +81,8 @@ type Component struct {
 	Protection string `json:"protection,omitempty"`
 	// Value is the value of argv and env as JSON.
 	Value string `json:"value,omitempty"`
+	// Described is what a model file says of itself; no check relies on it.
+	Described []cer.Fact `json:"described,omitempty"`
 }
 
 // Summary is what the capsule says, by question. It is meaningful only beside
@@ -218,7 +220,7 @@ func newReport(a *appraisal) *Report {
 		}
 	}
 	blocking := r.reason((*Check).blocks)
-	r.Assuming = append(a.userRoots(), r.waived()...)
+	r.Assuming = append(append(a.userRoots(), a.signerRoots()...), r.waived()...)
 	r.Trusted = blocking == nil && a.in.Policy != nil
 	r.Headline = a.headline(r, blocking)
 	r.Now = Verdict{Status: notTrusted, Headline: r.Headline, Time: a.at.UTC().Format(time.RFC3339), Horizon: a.horizon()}
@@ -336,7 +338,7 @@ func oneLine(s string) string {
 func (a *appraisal) summary() Summary {
 	s := Summary{Components: []Component{}, Evidence: [][]Field{}}
 	for _, c := range a.components {
-		s.Components = append(s.Components, Component{c.Role, c.Name, c.Path, c.Digest, c.Size, c.Protection, string(c.Value)})
+		s.Components = append(s.Components, Component{c.Role, c.Name, c.Path, c.Digest, c.Size, c.Protection, string(c.Value), c.Described})
 	}
 	if a.runtime != nil {
 		in, out, e, x := a.runtime.Input, a.runtime.Output, a.runtime.Stderr, a.runtime.Exit

@@ -91,6 +91,9 @@ func (r *Report) rows() [][2]string {
 		claim = "  (as the capsule says)"
 	}
 	rows := [][2]string{{"what ran", r.whatRan() + claim}}
+	if text := describedText(s.Components); text != "" {
+		rows = append(rows, [2]string{"it says", text})
+	}
 	if len(s.Parameters) > 0 {
 		rows = append(rows, [2]string{"with what", parametersText(s.Parameters)})
 	}
@@ -103,6 +106,26 @@ func (r *Report) rows() [][2]string {
 		{"where", r.where()},
 		{"when", r.when()},
 	}...)
+}
+
+// describedText says what model files say of themselves. It is a claim of whoever
+// made the file, and stands apart from what was measured.
+func describedText(components []Component) string {
+	var out []string
+	for i := range components {
+		c := &components[i]
+		var facts []string
+		for _, f := range c.Described {
+			facts = append(facts, fmt.Sprintf("%.60s=%.100q", f.Name, f.Value))
+		}
+		if len(facts) > 0 {
+			out = append(out, path.Base(c.Path)+" describes itself as "+strings.Join(facts, ", "))
+		}
+	}
+	if len(out) == 0 {
+		return ""
+	}
+	return strings.Join(out, "; ") + " (the file's own word, checked by nobody)"
 }
 
 // limitsText lists the resource limits. A policy says nothing of them, and a job
@@ -177,9 +200,9 @@ func (r *Report) whatRan() string {
 	for _, c := range r.Summary.Components {
 		switch c.Role {
 		case cer.RoleBinary:
-			parts = append(parts, path.Base(c.Path)+" ("+shortDigest(c.Digest)+")")
-		case cer.RoleWeights, cer.RoleConfig:
-			parts = append(parts, c.Role+" "+path.Base(c.Path)+" "+shortDigest(c.Digest))
+			parts = append(parts, path.Base(c.Path)+" ("+shownDigest(c.Digest)+")")
+		case cer.RoleWeights, cer.RoleConfig, cer.RoleManifest, cer.RoleImage:
+			parts = append(parts, c.Role+" "+path.Base(c.Path)+" "+shownDigest(c.Digest))
 		case cer.RoleLibrary:
 			libraries++
 		}
@@ -195,6 +218,17 @@ func (r *Report) whatRan() string {
 		}
 	}
 	return strings.Join(parts, ", ")
+}
+
+// shownDigest shortens the digest that people know a file by: the flat one, if it
+// has one.
+func shownDigest(ds []string) string {
+	for _, d := range ds {
+		if cer.DigestScheme(d) == cer.SchemeSHA256 {
+			return shortDigest([]string{d})
+		}
+	}
+	return shortDigest(ds[:min(len(ds), 1)])
 }
 
 func (r *Report) where() string {
@@ -213,7 +247,11 @@ func (r *Report) where() string {
 		out = "TPM 2.0 quote"
 	}
 	if r.status("log.replay") == attest.Passed {
-		out += fmt.Sprintf(", register replayed (%d events, %d earlier launches)", r.Summary.Events, r.Summary.EarlierLaunches)
+		earlier := fmt.Sprintf("%d earlier launches", r.Summary.EarlierLaunches)
+		if r.Summary.EarlierLaunches == 1 {
+			earlier = "1 earlier launch"
+		}
+		out += fmt.Sprintf(", register replayed (%d events, %s)", r.Summary.Events, earlier)
 	} else {
 		out += ", log not replayed"
 	}

@@ -2,6 +2,7 @@ package verifier
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
@@ -14,6 +15,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/sworn-run/sworn/attest"
+	"github.com/sworn-run/sworn/cer/oms"
 	"github.com/sworn-run/sworn/internal/limits"
 )
 
@@ -21,8 +23,13 @@ import (
 // about roots wraps it and names the path.
 var ErrRoots = errors.New("invalid roots folder")
 
-// roleTPMAK is the role of those who certify the attestation keys of TPMs.
-const roleTPMAK = "tpm-ak"
+const (
+	// roleTPMAK is the role of those who certify the attestation keys of TPMs.
+	roleTPMAK = "tpm-ak"
+	// roleModelSigner is the role of the keys that sign models. Its files are
+	// public keys, not certificates.
+	roleModelSigner = "model-signer"
+)
 
 // labelRoots starts what TrustStore.Digest hashes.
 const labelRoots = "sworn.run/roots/v1\x00"
@@ -51,6 +58,8 @@ type rootRole struct {
 	products []string
 	// selfSigned: roots only, no intermediates.
 	selfSigned bool
+	// keys: public keys, no certificates.
+	keys bool
 }
 
 // rootRoles returns the roles of this version.
@@ -62,6 +71,7 @@ func rootRoles() []rootRole {
 		{name: "intel-sgx", selfSigned: true},
 		{name: "aws-nitro", selfSigned: true},
 		{name: "tsa"},
+		{name: roleModelSigner, keys: true},
 	}
 }
 
@@ -70,6 +80,16 @@ func rootRoles() []rootRole {
 type TrustStore struct {
 	// roots are in the order of their paths.
 	roots []attest.Root
+	// signers are the keys of role model-signer, in the order of their paths.
+	signers []Signer
+}
+
+// Signer is a public key that signs models.
+type Signer struct {
+	// SPKI is SHA-256 of the key's SubjectPublicKeyInfo.
+	SPKI [32]byte
+	// Key is an *ecdsa.PublicKey on P-256, P-384 or P-521.
+	Key crypto.PublicKey
 }
 
 // NewTrustStore reads the files of a roots folder, in any order. Each holds one
@@ -89,9 +109,16 @@ func NewTrustStore(files []RootFile) (*TrustStore, error) {
 	}
 	sorted := slices.SortedFunc(slices.Values(files), func(a, b RootFile) int { return strings.Compare(a.Path, b.Path) })
 	s := &TrustStore{}
+	var paths []string // of the roots
 	for i, f := range sorted {
 		if i > 0 && sorted[i-1].Path == f.Path {
 			return nil, fmt.Errorf("%w: %q is given twice", ErrRoots, f.Path)
+		}
+		if strings.HasPrefix(f.Path, roleModelSigner+"/") {
+			if err := s.addSigner(f); err != nil {
+				return nil, fmt.Errorf("%w: %q %w", ErrRoots, f.Path, err)
+			}
+			continue
 		}
 		root, err := parseRoot(f)
 		if err != nil {
@@ -99,10 +126,10 @@ func NewTrustStore(files []RootFile) (*TrustStore, error) {
 		}
 		for j := range s.roots {
 			if err := conflict(&s.roots[j], root); err != nil {
-				return nil, fmt.Errorf("%w: %q and %q %w", ErrRoots, sorted[j].Path, f.Path, err)
+				return nil, fmt.Errorf("%w: %q and %q %w", ErrRoots, paths[j], f.Path, err)
 			}
 		}
-		s.roots = append(s.roots, *root)
+		s.roots, paths = append(s.roots, *root), append(paths, f.Path)
 	}
 	return s, nil
 }
@@ -132,7 +159,7 @@ func parseRoot(f RootFile) (*attest.Root, error) {
 	if n := len(f.Data); n == 0 || n > limits.RootsFile {
 		return nil, fmt.Errorf("has %d bytes, want 1 to %d", n, limits.RootsFile)
 	}
-	der, err := oneCertificate(f.Data)
+	der, err := onePEM(f.Data, "CERTIFICATE")
 	if err != nil {
 		return nil, err
 	}
@@ -179,25 +206,24 @@ func parseRootPath(p string) (role rootRole, product string, err error) {
 	return role, product, nil
 }
 
-// The boundaries of a PEM certificate (RFC 7468, section 5.1).
+// The boundaries of PEM (RFC 7468, section 2).
 const (
 	pemBegin = "-----BEGIN "
 	pemEnd   = "-----END "
-	pemType  = "CERTIFICATE"
 )
 
-// oneCertificate returns the DER of a file that is DER, or PEM that is one
-// certificate, without headers, and nothing but blanks around it.
-func oneCertificate(data []byte) ([]byte, error) {
+// onePEM returns the DER of a file that is DER, or PEM that is one object of the
+// given type, without headers, and nothing but blanks around it.
+func onePEM(data []byte, pemType string) ([]byte, error) {
 	text := bytes.Trim(data, " \t\r\n")
 	if !bytes.HasPrefix(text, []byte(pemBegin)) {
 		if bytes.Contains(data, []byte(pemBegin)) {
-			return nil, errors.New("has something before its PEM block, want one certificate and nothing else")
+			return nil, errors.New("has something before its PEM block, want one object and nothing else")
 		}
 		return data, nil
 	}
 	if bytes.Count(text, []byte(pemBegin)) != 1 || bytes.Count(text, []byte(pemEnd)) != 1 {
-		return nil, errors.New("has more than one PEM block, want one certificate")
+		return nil, errors.New("has more than one PEM block, want one object")
 	}
 	block, rest := pem.Decode(text)
 	switch {
@@ -208,7 +234,7 @@ func oneCertificate(data []byte) ([]byte, error) {
 	case len(block.Headers) != 0:
 		return nil, errors.New("has PEM headers, want none")
 	case len(rest) != 0:
-		return nil, errors.New("has something after its PEM block, want one certificate and nothing else")
+		return nil, errors.New("has something after its PEM block, want one object and nothing else")
 	}
 	return block.Bytes, nil
 }
@@ -248,19 +274,60 @@ func (s *TrustStore) Anchors() *attest.Anchors {
 	return &attest.Anchors{Roots: slices.Clone(s.roots)}
 }
 
-// Empty reports whether there is no root in the store.
-func (s *TrustStore) Empty() bool { return s == nil || len(s.roots) == 0 }
+// Signers returns the keys of role model-signer. A nil store has none.
+func (s *TrustStore) Signers() []Signer {
+	if s == nil {
+		return nil
+	}
+	return slices.Clone(s.signers)
+}
+
+// addSigner reads one file of role model-signer: a public key in DER or PEM
+// (SubjectPublicKeyInfo) of ECDSA. Its errors continue a sentence
+// that begins with the path.
+func (s *TrustStore) addSigner(f RootFile) error {
+	if _, _, err := parseRootPath(f.Path); err != nil {
+		return err
+	}
+	if n := len(f.Data); n == 0 || n > limits.RootsFile {
+		return fmt.Errorf("has %d bytes, want 1 to %d", n, limits.RootsFile)
+	}
+	der, err := onePEM(f.Data, "PUBLIC KEY")
+	if err != nil {
+		return err
+	}
+	key, err := x509.ParsePKIXPublicKey(der)
+	if err != nil {
+		return fmt.Errorf("is not one public key (SubjectPublicKeyInfo): %w", err)
+	}
+	spki, err := oms.KeyID(key)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(s.signers, func(o Signer) bool { return o.SPKI == spki }) {
+		return errors.New("has a key that is there already")
+	}
+	s.signers = append(s.signers, Signer{SPKI: spki, Key: key})
+	return nil
+}
+
+// Empty reports whether there is neither root nor key in the store.
+func (s *TrustStore) Empty() bool { return s == nil || len(s.roots) == 0 && len(s.signers) == 0 }
 
 // Digest identifies what is trusted, whatever the files are called and however
 // they are encoded: SHA-256 over the ASCII label "sworn.run/roots/v1", a NUL,
 // and for each root, sorted by these bytes, the length of its role in one byte,
 // the role, the length of its product in one byte, the product, and
-// [SPKIDigest] of its certificate. A nil store is an empty one.
+// [SPKIDigest] of its certificate; a signer counts like a root of its role. A nil
+// store is an empty one.
 func (s *TrustStore) Digest() [32]byte {
 	var entries [][]byte
 	if s != nil {
 		for i := range s.roots {
-			entries = append(entries, digestEntry(&s.roots[i]))
+			entries = append(entries, digestEntry(s.roots[i].Role, s.roots[i].Product, SPKIDigest(s.roots[i].Certificate)))
+		}
+		for _, k := range s.signers {
+			entries = append(entries, digestEntry(roleModelSigner, "", k.SPKI))
 		}
 	}
 	slices.SortFunc(entries, bytes.Compare)
@@ -268,11 +335,10 @@ func (s *TrustStore) Digest() [32]byte {
 }
 
 // digestEntry returns what the digest covers of one root.
-func digestEntry(r *attest.Root) []byte {
-	spki := SPKIDigest(r.Certificate)
-	e := append([]byte{byte(len(r.Role))}, r.Role...)
-	e = append(e, byte(len(r.Product)))
-	e = append(e, r.Product...)
+func digestEntry(role, product string, spki [32]byte) []byte {
+	e := append([]byte{byte(len(role))}, role...)
+	e = append(e, byte(len(product)))
+	e = append(e, product...)
 	return append(e, spki[:]...)
 }
 

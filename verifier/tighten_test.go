@@ -105,7 +105,7 @@ func TestPolicyAllows(t *testing.T) {
 		record forgery
 		change func(p map[string]any)
 	}{
-		{"a device", iso("devices", "null urandom nvidia0"), func(p map[string]any) { p["devices"] = []any{"nvidia0"} }},
+		{"a device", iso("devices", "null urandom fuse"), func(p map[string]any) { p["devices"] = []any{"fuse"} }},
 		{"a network", iso("network", "host"), func(p map[string]any) { p["network"] = true }},
 		{"another exit code", forgery{runtime: func(r *cer.Runtime) { r.Exit.Code = 3 }}, func(p map[string]any) { p["exit"] = []any{3} }},
 		{"an unfinished earlier launch", forgery{events: func(l *attest.Log) {
@@ -129,6 +129,26 @@ func TestPolicyAllows(t *testing.T) {
 				t.Errorf("without it: %s", r.Headline)
 			}
 		})
+	}
+}
+
+// TestAccelerators: a device that computes fails also where the policy lists it,
+// and whoever checks the policy is told.
+func TestAccelerators(t *testing.T) {
+	f := newForger(t)
+	for _, device := range []string{"nvidia0", "nvidia-uvm", "dri/renderD128", "accel/accel0", "kfd", "vfio/1"} {
+		file := f.record(t, forgery{events: func(l *attest.Log) {
+			editEnvironment(t, l, cer.KindIsolation, setFact("devices", "null urandom "+device))
+		}})
+		in := f.input(t, func(p map[string]any) { p["devices"] = []any{device} })
+		r := verify(t, file, in)
+		i := slices.IndexFunc(r.Checks, func(c verifier.Check) bool { return c.ID == "compute.inside" })
+		if r.Trusted || i < 0 || r.Checks[i].Status != "failed" {
+			t.Errorf("%s: %s", device, r.Headline)
+		}
+		if !slices.ContainsFunc(in.Policy.Lint(), func(s string) bool { return strings.Contains(s, "compute.inside cannot pass") }) {
+			t.Errorf("%s: the policy is not said to fail", device)
+		}
 	}
 }
 

@@ -25,7 +25,7 @@ var inMeta = [...]string{
 var signedAttestation = [...]string{"attestationId", "attestedAt", "kid", "nodeRuntimeHash", "protocolVersion"}
 
 // maxNames is the largest number of names in a list of signed fields.
-const maxNames = 256
+const maxNames = 64
 
 // A refusal is what is wrong with an envelope.
 type refusal struct {
@@ -39,6 +39,14 @@ func refuse(code Code, format string, args ...any) *refusal {
 
 // envelopes judges every envelope that is there.
 func (c *check) envelopes() {
+	c.eachEnvelope()
+	// What was taken out is no excuse where another envelope signs what is left.
+	if c.elsewhere && c.Envelope == StatusPass {
+		c.envelopeFailed(refuse(CodeInvalidSignature, "one signs the record as it is, and another does not"))
+	}
+}
+
+func (c *check) eachEnvelope() {
 	meta := c.record.Get("meta")
 	if c.Package {
 		for _, name := range inMeta {
@@ -72,12 +80,16 @@ func (c *check) envelope(in canon.Value) {
 		c.envelopeFailed(refuse(CodeSignatureMissing, "no signature"))
 		return
 	}
-	kind := env.Get("envelopeType")
-	if kind.Kind() == 0 {
-		kind = in.Get("verificationEnvelopeType")
-	}
+	kind, beside := env.Get("envelopeType"), in.Get("verificationEnvelopeType")
 	var e *refusal
 	switch {
+	case kind.Kind() != 0 && beside.Kind() != 0 && kind.String() != beside.String():
+		e = refuse(CodeSchema, "envelopeType %q, and beside it %q", shown(kind), shown(beside))
+	case kind.Kind() == 0:
+		kind = beside
+	}
+	switch {
+	case e != nil:
 	case kind.Is(envelopeV2) && env.Get("scope").Is("whitelist"):
 		e = c.envelopeV2(env, signature)
 	case kind.Is(envelopeV2):
@@ -94,6 +106,7 @@ func (c *check) envelope(in canon.Value) {
 		}
 	case e.code == CodeInvalidSignature && c.withheld:
 		// The node signed the record before its values were taken out.
+		c.elsewhere = true
 		c.note(NoteRedacted, "envelope: it does not sign what is left of the record, and what was taken out is not here")
 	default:
 		c.envelopeFailed(e)
@@ -128,7 +141,7 @@ func (c *check) envelopeV2(env, signature canon.Value) *refusal {
 	if e := c.attested(env, signature, append(b, '}'), env.Get("kid"), false); e != nil {
 		return e
 	}
-	for i := range c.record.Len() {
+	for i := 0; i < c.record.Len() && !c.full(); i++ {
 		name := string(c.record.MemberName(i))
 		uncovered := slices.Contains(c.Notes, Note{NoteUncovered, "/" + pointer(name)})
 		if !slices.Contains(bundle, name) && c.Integrity == StatusPass && !uncovered && !outside(name) {
@@ -154,7 +167,11 @@ func (c *check) mustSign() []string {
 	if f := familyOf(c.record.Get("bundleType")); f != nil {
 		return append(slices.Clone(f.fields), "protectedSet")
 	}
-	return []string{"bundleType", "version", "createdAt", "snapshot"}
+	least := []string{"bundleType", "version", "createdAt", "snapshot"}
+	if c.BundleType == hashOnlyType {
+		least = append(least, "certificateHash") // Nothing else stands for it.
+	}
+	return least
 }
 
 // envelopeConstants wants members of one value, and others that are there; and no
@@ -312,11 +329,15 @@ func (c *check) cleaned(dst []byte) []byte {
 }
 
 // envelopeV1 judges the oldest form, which signs itself. It binds a record only
-// if it names its hash.
+// if it names its hash, and is an envelope only if what is signed says so: a
+// receipt names the hash too.
 func (c *check) envelopeV1(env, signature canon.Value) *refusal {
 	c.note(NoteLegacy, "envelope: of the first form, of which no signature was published")
 	if bound := env.Get("certificateHash"); c.claimed == "" || !bound.Is(c.claimed) {
 		return refuse(CodeReceiptHash, "it does not name this record")
+	}
+	if !env.Get("envelopeType").Is(envelopeV1) || env.Get("receiptVersion").Kind() != 0 {
+		return refuse(CodeSchemaVersion, "what it signs does not say that it is an envelope")
 	}
 	kid := firstOf(env, "kid")
 	if kid.Kind() == 0 {

@@ -178,7 +178,9 @@ func TestEnvelopeV1(t *testing.T) {
 	in := func(envelope object, signature string, more object) object {
 		return with(t, record, object{"meta": merged(object{"verificationEnvelope": envelope, "verificationEnvelopeSignature": signature}, more)})
 	}
-	envelope := object{"certificateHash": record["certificateHash"], "kid": n.kid, "attestedAt": attestedAt}
+	envelope := object{
+		"envelopeType": "nexart.verification.envelope.v1", "certificateHash": record["certificateHash"], "kid": n.kid, "attestedAt": attestedAt,
+	}
 	unbound := with(t, envelope, object{"certificateHash": nil})
 	byP := with(t, envelope, object{"kid": "p1"})
 	keyless := with(t, envelope, object{"kid": nil})
@@ -188,6 +190,9 @@ func TestEnvelopeV1(t *testing.T) {
 	verify(t, "ECDSA, wrong", in(byP, ecdsaSign([]byte("x")), nil), keys, badEnvelope(nexart.CodeInvalidSignature))
 	verify(t, "of no record", in(unbound, n.sign(canonical(t, unbound)), nil), keys, badEnvelope(nexart.CodeReceiptHash))
 	verify(t, "wrong", in(envelope, n.sign(canonical(t, unbound)), nil), keys, badEnvelope(nexart.CodeInvalidSignature))
+	untyped := with(t, envelope, object{"envelopeType": nil})
+	verify(t, "typed beside what is signed", in(untyped, n.sign(canonical(t, untyped)), object{"verificationEnvelopeType": "nexart.verification.envelope.v1"}), keys,
+		badEnvelope(nexart.CodeSchemaVersion))
 	verify(t, "key named in meta", in(keyless, n.sign(canonical(t, keyless)), object{"attestation": object{"kid": n.kid}}), keys,
 		noted(outcome{nexart.VerdictVerified, pass, skip, pass, []nexart.Code{nexart.CodeReceiptMissing}, nil}, nexart.NoteStamp))
 

@@ -1,6 +1,7 @@
 package nexart
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -9,6 +10,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"math/big"
+	"strings"
 	"time"
 
 	"github.com/sworn-run/sworn/cer/internal/canon"
@@ -38,7 +40,8 @@ type key struct {
 // .well-known/nexart-node.json, at most 1 MiB. Where a key stands in it more than
 // once (publicKey, publicKeyJwk, publicKeySpkiB64) all must be the same key.
 // Members that are not known are ignored; a document that contradicts itself is
-// refused. The error wraps [ErrKeys], and [cer.ErrStrict] where the text is not
+// refused, and so is a key that is no point of its curve, that is not encoded in
+// the one way there is, or by which anybody can sign. The error wraps [ErrKeys], and [cer.ErrStrict] where the text is not
 // strict JSON.
 func ParseKeys(b []byte) (*Keys, error) {
 	if len(b) > 1<<20 {
@@ -60,7 +63,7 @@ func ParseKeys(b []byte) (*Keys, error) {
 			return nil, fmt.Errorf("reading key %d: %w: %w", i, ErrKeys, err)
 		}
 		if out.find(k.kid) != nil {
-			return nil, fmt.Errorf("reading key %d: %w: kid %q occurs twice", i, ErrKeys, k.kid)
+			return nil, fmt.Errorf("reading key %d: %w: kid %q occurs twice", i, ErrKeys, brief(k.kid))
 		}
 		out.keys = append(out.keys, *k)
 	}
@@ -91,7 +94,7 @@ func parseKey(v canon.Value) (*key, error) {
 	case "revoked":
 		k.revoked = true
 	default:
-		return nil, fmt.Errorf("status %q is not known", k.status)
+		return nil, fmt.Errorf("status %q is not known", brief(k.status))
 	}
 	switch v.Get("revoked").Kind() {
 	case 0, 'n', 'f':
@@ -101,7 +104,7 @@ func parseKey(v canon.Value) (*key, error) {
 		return nil, fmt.Errorf("revoked is not a boolean")
 	}
 	if use := v.Get("use"); use.Kind() != 0 && !use.Is("sig") && !use.Is("verify") {
-		return nil, fmt.Errorf("use %q is not sig", use.String())
+		return nil, fmt.Errorf("use %q is not sig", shown(use))
 	}
 	for _, t := range []struct {
 		name string
@@ -113,6 +116,9 @@ func parseKey(v canon.Value) (*key, error) {
 	}
 	if err := k.material(v); err != nil {
 		return nil, err
+	}
+	if k.ed25519 != nil && !edwards25519().usable(k.ed25519) {
+		return nil, fmt.Errorf("not a point of edwards25519 that can be a key")
 	}
 	return k, k.checkAlgorithm(v)
 }
@@ -178,14 +184,20 @@ func (k *key) checkAlgorithm(v canon.Value) error {
 	if k.p256 != nil {
 		want = []string{"ES256", "ECDSA-P256", "ECDSA"}
 	}
-	for _, name := range []string{"alg", "algorithm"} {
-		said := v.Get(name)
+	jwk := v.Get("publicKeyJwk")
+	if kid := jwk.Get("kid"); kid.Kind() != 0 && !kid.Is(k.kid) {
+		return fmt.Errorf("publicKeyJwk is of another kid, %q", shown(kid))
+	}
+	if use := jwk.Get("use"); use.Kind() != 0 && !use.Is("sig") {
+		return fmt.Errorf("publicKeyJwk: use %q is not sig", shown(use))
+	}
+	for _, said := range []canon.Value{v.Get("alg"), v.Get("algorithm"), jwk.Get("alg")} {
 		known := said.Kind() == 0
 		for _, w := range want {
 			known = known || said.Is(w)
 		}
 		if !known {
-			return fmt.Errorf("%s %q is not that of the key", name, said.String())
+			return fmt.Errorf("algorithm %q is not that of the key", shown(said))
 		}
 	}
 	return nil
@@ -194,15 +206,26 @@ func (k *key) checkAlgorithm(v canon.Value) error {
 // readRaw reads the 32 bytes of an Ed25519 key, or a SubjectPublicKeyInfo: both
 // have been published under one name.
 func readRaw(v canon.Value) (any, error) {
-	if b, err := base64.RawURLEncoding.Strict().DecodeString(v.String()); err == nil && len(b) == ed25519.PublicKeySize {
+	if b, err := decode(base64.RawURLEncoding, v); err == nil && len(b) == ed25519.PublicKeySize {
 		return ed25519.PublicKey(b), nil
 	}
 	return readSPKI(v)
 }
 
+// decode reads base64 in the one spelling that its bytes have; Go's decoder passes
+// over line breaks.
+func decode(e *base64.Encoding, v canon.Value) ([]byte, error) {
+	text := v.String()
+	b, err := e.Strict().DecodeString(text)
+	if err != nil || strings.ContainsAny(text, "\r\n") {
+		return nil, fmt.Errorf("not base64")
+	}
+	return b, nil
+}
+
 // readSPKI reads a SubjectPublicKeyInfo in padded base64. RFC 5280, 4.1.
 func readSPKI(v canon.Value) (any, error) {
-	der, err := base64.StdEncoding.Strict().DecodeString(v.String())
+	der, err := decode(base64.StdEncoding, v)
 	if err != nil || len(der) == 0 || len(der) > 1024 {
 		return nil, fmt.Errorf("not base64 of a key")
 	}
@@ -215,6 +238,9 @@ func readSPKI(v canon.Value) (any, error) {
 	}
 	switch got.(type) {
 	case ed25519.PublicKey, *ecdsa.PublicKey:
+		if again, err := x509.MarshalPKIXPublicKey(got); err != nil || !bytes.Equal(again, der) {
+			return nil, fmt.Errorf("not encoded as its key is")
+		}
 		return got, nil
 	}
 	return nil, fmt.Errorf("neither Ed25519 nor P-256")
@@ -222,7 +248,10 @@ func readSPKI(v canon.Value) (any, error) {
 
 // readJWK reads a JSON Web Key. RFC 8037, 2; RFC 7518, 6.2.
 func readJWK(v canon.Value) (any, error) {
-	x, err := base64.RawURLEncoding.Strict().DecodeString(v.Get("x").String())
+	if v.Get("d").Kind() != 0 {
+		return nil, fmt.Errorf("the private key stands in it")
+	}
+	x, err := decode(base64.RawURLEncoding, v.Get("x"))
 	if err != nil || len(x) != 32 {
 		return nil, fmt.Errorf("x is not 32 bytes in base64url")
 	}
@@ -230,7 +259,7 @@ func readJWK(v canon.Value) (any, error) {
 	case v.Get("kty").Is("OKP") && v.Get("crv").Is("Ed25519"):
 		return ed25519.PublicKey(x), nil
 	case v.Get("kty").Is("EC") && v.Get("crv").Is("P-256"):
-		y, err := base64.RawURLEncoding.Strict().DecodeString(v.Get("y").String())
+		y, err := decode(base64.RawURLEncoding, v.Get("y"))
 		if err != nil || len(y) != 32 {
 			return nil, fmt.Errorf("y is not 32 bytes in base64url")
 		}

@@ -125,8 +125,23 @@ func TestKeyStatus(t *testing.T) {
 }
 
 func FuzzParseKeys(f *testing.F) {
-	document := newNode(1).document()
-	f.Add(canonical(f, document))
+	n := newNode(1)
+	document := n.document()
+	spelled := spki(f, n.key.Public())
+	file := canonical(f, n.certify(f, sealed(f, snapshot()), "1.2.0", four...))
+	key := document["keys"].([]any)[0].(object)
+	for _, edit := range []object{
+		{},
+		{"kid": "k2"},
+		{"revoked": true},
+		{"status": "revoked"},
+		{"publicKey": newNode(2).publicKey()},
+		{"publicKey": spelled},
+		{"publicKeySpkiB64": spelled},
+		{"publicKeyJwk": object{"kty": "OKP", "crv": "Ed25519", "x": n.publicKey()}},
+	} {
+		f.Add(canonical(f, merged(document, object{"keys": []any{merged(key, edit)}})))
+	}
 	f.Add([]byte(`{"keys":[{"kid":"k","publicKeyJwk":{"kty":"EC","crv":"P-256","x":"","y":""}}]}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		keys, err := nexart.ParseKeys(b)
@@ -136,8 +151,26 @@ func FuzzParseKeys(f *testing.F) {
 		if err != nil && !errors.Is(err, nexart.ErrKeys) {
 			t.Fatalf("%v is no ErrKeys", err)
 		}
-		if err == nil && cer.Strict(b, 64) != nil {
+		if err != nil {
+			return
+		}
+		if cer.Strict(b, 64) != nil {
 			t.Fatal("keys of a text that is not strict")
+		}
+		// What the node signed verifies only where the document holds its key, under
+		// its name, once, and not revoked.
+		named := 0
+		list, _ := parsed(t, b)["keys"].([]any)
+		for _, v := range list {
+			k, _ := v.(object)
+			jwk, _ := k["publicKeyJwk"].(object)
+			held := k["publicKey"] == n.publicKey() || k["publicKey"] == spelled || k["publicKeySpkiB64"] == spelled || jwk["x"] == n.publicKey()
+			if k["kid"] == n.kid && held && k["revoked"] != true && k["status"] != "revoked" {
+				named++
+			}
+		}
+		if r := nexart.Verify(file, keys); r.Verdict.Verified() != (named == 1) {
+			t.Fatalf("%v with the node's key %d times in %s", r.Verdict, named, b)
 		}
 	})
 }

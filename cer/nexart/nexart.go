@@ -16,9 +16,11 @@
 package nexart
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/sworn-run/sworn/cer"
 	"github.com/sworn-run/sworn/cer/internal/canon"
@@ -76,8 +78,8 @@ const (
 	// VerdictConfidential: as VerdictVerified, with values replaced by
 	// commitments, which say nothing to this verifier.
 	VerdictConfidential
-	// VerdictSupplemental: as VerdictVerified, beside signals that no hash
-	// covers.
+	// VerdictSupplemental: as VerdictVerified, beside signals, a context, a
+	// summary of it or a policy evaluation that the hash does not cover.
 	VerdictSupplemental
 )
 
@@ -173,6 +175,8 @@ const (
 	NoteRedacted
 	// NoteChain: steps of a project that do not follow each other as they say.
 	NoteChain
+	// NoteSteps: a node signed the records of a project, and not the project.
+	NoteSteps
 	// NoteMore: there is more to note than is noted.
 	NoteMore
 )
@@ -181,7 +185,7 @@ const (
 func (k NoteKind) String() string {
 	names := [...]string{
 		"unknown", "failed", "uncovered", "withheld", "unsigned", "stamp", "legacy", "key", "embedded-key",
-		"timestamp", "no-timestamp", "redacted", "chain", "more",
+		"timestamp", "no-timestamp", "redacted", "chain", "steps", "more",
 	}
 	if int(k) < len(names) {
 		return names[k]
@@ -194,7 +198,9 @@ type Note struct {
 	// Kind says what it is about.
 	Kind NoteKind
 	// Text is the finding, one line for people, or a JSON Pointer where the kind
-	// says so. It may hold text of the record, escaped.
+	// says so; at most 1 KiB of UTF-8, cut with "…" where it would be longer. It
+	// may hold text of the record, which in a JSON Pointer is not escaped for a
+	// terminal.
 	Text string
 }
 
@@ -205,15 +211,15 @@ func (n Note) String() string { return n.Kind.String() + ": " + n.Text }
 // bundles, record, snapshot, and what stands in it.
 const keepLevels = 8
 
-// Verify judges a record or a package. file is JSON of at most 64 MiB, as it was
-// received. keys are the keys that the reader trusts to be the node's, or nil for
+// Verify judges a record or a package. file is JSON of at most 64 MiB and 1 Mi
+// commas and colons, as it was received. keys are the keys that the reader trusts to be the node's, or nil for
 // none; then everything that is signed fails.
 //
 // What [cer.Strict] refuses is refused, though NexArt's own verifiers accept some
 // of it.
 func Verify(file []byte, keys *Keys) *Report {
 	r := &Report{Integrity: StatusFail, Receipt: StatusSkipped, Envelope: StatusSkipped}
-	d, err := canon.Parse(file, limits.BundleDepth, false, keepLevels)
+	d, err := parse(file, limits.BundleDepth)
 	if err != nil {
 		r.fail(CodeCanonicalization, "integrity: %v", err)
 		r.Verdict = VerdictFailed
@@ -226,6 +232,38 @@ func Verify(file []byte, keys *Keys) *Report {
 	}
 	c.run()
 	return r
+}
+
+// parse reads strict JSON, of which it counts the values first.
+func parse(b []byte, depth int) (*canon.Doc, error) {
+	if !fewValues(b) {
+		return nil, fmt.Errorf("%w: more than %d commas and colons", canon.ErrStrict, limits.BundleValues)
+	}
+	return canon.Parse(b, depth, false, keepLevels)
+}
+
+// fewValues counts commas and colons outside of strings.
+func fewValues(b []byte) bool {
+	n := 0
+	for len(b) > 0 && n <= limits.BundleValues {
+		i := bytes.IndexAny(b, `",:`)
+		if i < 0 {
+			break
+		}
+		inString := b[i] == '"'
+		if b = b[i+1:]; !inString {
+			n++
+			continue
+		}
+		for len(b) > 0 && b[0] != '"' {
+			if b[0] == '\\' && len(b) > 1 {
+				b = b[1:]
+			}
+			b = b[1:]
+		}
+		b = b[min(1, len(b)):]
+	}
+	return n <= limits.BundleValues
 }
 
 // check is the verification of one record.
@@ -244,6 +282,9 @@ type check struct {
 	stamps, bareStamps int
 	// withheld, confidential and supplemental are what integrity found.
 	withheld, confidential, supplemental bool
+	// elsewhere tells that an envelope signs something else than what is left of a
+	// record.
+	elsewhere bool
 }
 
 // run judges all layers.
@@ -276,6 +317,7 @@ func (c *check) run() {
 		c.unsupported()
 	}
 	c.redaction()
+	c.packageRecord()
 	c.receipts()
 	c.envelopes()
 	c.tokens()
@@ -288,7 +330,7 @@ func (c *check) run() {
 func (c *check) unsupported() {
 	switch kind := c.record.Get("bundleType").Kind(); kind {
 	case '"':
-		c.integrityFailed(CodeSchema, "bundleType %q is not known", c.record.Get("bundleType").String())
+		c.integrityFailed(CodeSchema, "bundleType %q is not known", shown(c.record.Get("bundleType")))
 		c.code(CodeUnsupportedType)
 	default:
 		c.integrityFailed(CodeSchema, "bundleType is missing")
@@ -310,6 +352,9 @@ func (c *check) claim(hash canon.Value) bool {
 func (c *check) conclude() {
 	if c.supplemental {
 		c.code(CodeContextNotProtected)
+	}
+	if c.Integrity != StatusPass && c.Receipt != StatusPass {
+		c.CertificateHash = ""
 	}
 	switch {
 	case c.Receipt != StatusSkipped:
@@ -348,16 +393,35 @@ func (r *Report) code(code Code) {
 // that nothing covers.
 const maxNotes = 512
 
+// maxNoteText is the longest text of a note, in bytes: a name can be as long as
+// the file.
+const maxNoteText = 1024
+
+// full tells that no more notes are taken.
+func (r *Report) full() bool { return len(r.Notes) == maxNotes }
+
 // note adds a note, once.
 func (r *Report) note(kind NoteKind, format string, args ...any) {
-	n := Note{kind, fmt.Sprintf(format, args...)}
+	if r.full() {
+		return
+	}
+	n := Note{kind, cut(fmt.Sprintf(format, args...), maxNoteText)}
 	switch {
-	case len(r.Notes) == maxNotes || slices.Contains(r.Notes, n):
+	case slices.Contains(r.Notes, n):
 	case len(r.Notes) == maxNotes-1:
 		r.Notes = append(r.Notes, Note{NoteMore, "there is more to note; what is not noted is not therefore covered"})
 	default:
 		r.Notes = append(r.Notes, n)
 	}
+}
+
+// cut shortens a text to at most that many bytes, and says that it did.
+func cut(s string, most int) string {
+	const ellipsis = "…"
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most-len(ellipsis)], "") + ellipsis
 }
 
 func (c *check) integrityFailed(code Code, format string, args ...any) {

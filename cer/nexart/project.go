@@ -10,8 +10,12 @@ import (
 	"github.com/sworn-run/sworn/cer/internal/canon"
 )
 
-// maxSteps is the largest number of steps in a project that is judged.
-const maxSteps = 4096
+const (
+	// maxSteps is the largest number of steps in a project that is judged.
+	maxSteps = 4096
+	// maxParents is the largest number of parentStepIds in all of them.
+	maxParents = 1 << 16
+)
 
 // projectMembers are what projectHash covers, in canonical order: the constants,
 // what is required, and what counts only where it is there.
@@ -58,7 +62,10 @@ func (c *check) project() {
 	c.claim(hash)
 	var found []problem
 	add := func(code Code, format string, args ...any) {
-		found = append(found, problem{code, fmt.Sprintf(format, args...)})
+		// Every code counts, and as many texts as a report holds.
+		if len(found) < maxNotes || !slices.ContainsFunc(found, func(p problem) bool { return p.code == code }) {
+			found = append(found, problem{code, fmt.Sprintf(format, args...)})
+		}
 	}
 	c.projectSchema(add)
 	got := projectHash(c.record)
@@ -155,17 +162,19 @@ func (c *check) registry(add func(Code, string, ...any)) []registered {
 	}
 	ids, executions, sequences := map[string]bool{}, map[string]bool{}, map[int]bool{}
 	var out []registered
+	parents := maxParents
 	for i, e := range entries {
-		s, ok := readStep(e)
+		s, ok := readStep(e, parents)
+		parents -= len(s.parents)
 		switch {
 		case !ok:
 			add(CodeStepRegistry, "step %d: stepId, sequence, executionId, certificateHash or parentStepIds is missing or malformed", i)
 			continue
 		case ids[s.id]:
-			add(CodeStepRegistry, "stepId %q occurs twice", s.id)
+			add(CodeStepRegistry, "stepId %q occurs twice", brief(s.id))
 			continue
 		case executions[s.executionID]:
-			add(CodeStepRegistry, "executionId %q occurs twice", s.executionID)
+			add(CodeStepRegistry, "executionId %q occurs twice", brief(s.executionID))
 		case sequences[s.sequence]:
 			add(CodeStepRegistry, "sequence %d occurs twice", s.sequence)
 		}
@@ -175,18 +184,59 @@ func (c *check) registry(add func(Code, string, ...any)) []registered {
 		}
 		out = append(out, s)
 	}
+	resolved := true
 	for _, s := range out {
 		for _, p := range s.parents {
 			if !ids[p] || p == s.id {
-				add(CodeStepRegistry, "step %q: parent %q is no other step", s.id, p)
+				resolved = false
+				add(CodeStepRegistry, "step %q: parent %q is no other step", brief(s.id), brief(p))
 			}
 		}
+	}
+	if id, ok := inCircle(out); ok && resolved {
+		add(CodeStepRegistry, "step %q comes after itself, by its parents", brief(id))
 	}
 	return out
 }
 
-// readStep reads one entry of the registry.
-func readStep(e canon.Value) (registered, bool) {
+// brief is an identifier, cut to what a line can show.
+func brief(id string) string { return cut(id, 100) }
+
+// inCircle finds a step that is among its own ancestors, or below one: of steps whose parents
+// are all gone, take one away, until none is left.
+func inCircle(steps []registered) (string, bool) {
+	waits, children := map[string]int{}, map[string][]string{}
+	for _, s := range steps {
+		waits[s.id] = len(s.parents)
+		for _, p := range s.parents {
+			children[p] = append(children[p], s.id)
+		}
+	}
+	var free []string
+	for _, s := range steps {
+		if len(s.parents) == 0 {
+			free = append(free, s.id)
+		}
+	}
+	for len(free) > 0 {
+		id := free[len(free)-1]
+		free = free[:len(free)-1]
+		for _, child := range children[id] {
+			if waits[child]--; waits[child] == 0 {
+				free = append(free, child)
+			}
+		}
+	}
+	for _, s := range steps {
+		if waits[s.id] > 0 {
+			return s.id, true
+		}
+	}
+	return "", false
+}
+
+// readStep reads one entry of the registry, of at most that many parents.
+func readStep(e canon.Value, most int) (registered, bool) {
 	s := registered{
 		id: e.Get("stepId").String(), executionID: e.Get("executionId").String(), hash: e.Get("certificateHash").String(),
 	}
@@ -202,7 +252,7 @@ func readStep(e canon.Value) (registered, bool) {
 	if parents.Kind() == 0 || parents.Kind() == 'n' {
 		return s, true
 	}
-	list := parents.Elements(maxSteps, 1)
+	list := parents.Elements(min(maxSteps, most), 1)
 	for _, p := range list {
 		if p.IsEmpty() {
 			return s, false
@@ -216,20 +266,20 @@ func readStep(e canon.Value) (registered, bool) {
 // code of a record that fails.
 func (c *check) step(s registered, add func(Code, string, ...any)) Code {
 	if s.embedded.Kind() != '{' {
-		add(CodeStepRegistry, "step %q: no embedded bundle", s.id)
+		add(CodeStepRegistry, "step %q: no embedded bundle", brief(s.id))
 		return CodeUnknown
 	}
 	if !s.embedded.Get("certificateHash").Is(s.hash) {
-		add(CodeStepRegistry, "step %q: the embedded bundle has another certificateHash", s.id)
+		add(CodeStepRegistry, "step %q: the embedded bundle has another certificateHash", brief(s.id))
 	}
 	if !s.embedded.Get("snapshot").Get("executionId").Is(s.executionID) {
-		add(CodeStepRegistry, "step %q: the embedded bundle has another executionId", s.id)
+		add(CodeStepRegistry, "step %q: the embedded bundle has another executionId", brief(s.id))
 	}
 	inner := &check{
 		Report: &Report{Receipt: StatusSkipped, Envelope: StatusSkipped}, keys: c.keys, outer: s.embedded, record: s.embedded,
 	}
 	if s.embedded.Get("bundleType").Is(projectType) {
-		add(CodeSchema, "step %q: a project within a project", s.id)
+		add(CodeSchema, "step %q: a project within a project", brief(s.id))
 		return CodeUnknown
 	}
 	inner.run()
@@ -242,7 +292,7 @@ func (c *check) step(s registered, add func(Code, string, ...any)) Code {
 			c.note(n.Kind, "/embeddedBundles/%s%s", pointer(s.id), n.Text)
 		case NoteFailed: // Said below, or by the layers of the step.
 		default:
-			c.note(n.Kind, "step %q: %s", s.id, n.Text)
+			c.note(n.Kind, "step %q: %s", brief(s.id), n.Text)
 		}
 	}
 	if inner.Integrity != StatusPass {
@@ -250,7 +300,7 @@ func (c *check) step(s registered, add func(Code, string, ...any)) Code {
 		if len(inner.Codes) > 0 {
 			code = inner.Codes[0]
 		}
-		add(code, "step %q: %s", s.id, firstFailure(inner.Report))
+		add(code, "step %q: %s", brief(s.id), firstFailure(inner.Report))
 		return code
 	}
 	return CodeUnknown
@@ -266,15 +316,16 @@ func firstFailure(r *Report) string {
 	return "its integrity is not established"
 }
 
-// receiptsOfSteps gives the project the layers of its records: one that fails
-// fails the project, and only all of them together vouch for it.
+// receiptsOfSteps fails the layers of a project of which a record fails its own.
+// Those that pass do not make the project's pass: whoever has signed records can
+// put them together in any order, under any title.
 func (c *check) receiptsOfSteps() {
 	receipts, envelopes := 0, 0
 	for _, s := range c.Steps {
 		if s.Report.Receipt == StatusFail || s.Report.Envelope == StatusFail {
 			for _, n := range s.Report.Notes {
 				if n.Kind == NoteFailed {
-					c.note(NoteFailed, "step %q: %s", s.ID, n.Text)
+					c.note(NoteFailed, "step %q: %s", brief(s.ID), n.Text)
 				}
 			}
 			for _, code := range s.Report.Codes {
@@ -294,12 +345,9 @@ func (c *check) receiptsOfSteps() {
 			envelopes++
 		}
 	}
-	n := len(c.Steps)
-	if n > 0 && receipts == n && c.Receipt == StatusSkipped {
-		c.Receipt = StatusPass
-	}
-	if n > 0 && envelopes == n && c.Envelope == StatusSkipped {
-		c.Envelope = StatusPass
+	if receipts > 0 || envelopes > 0 {
+		c.note(NoteSteps, "of %d records a node signed the receipt of %d, the envelope of %d; that says nothing of the project around them",
+			len(c.Steps), receipts, envelopes)
 	}
 }
 
@@ -313,9 +361,12 @@ func (c *check) chain(steps []registered) {
 		at[s.id] = i
 	}
 	for i, s := range sorted {
+		if i > 0 && s.sequence > sorted[i-1].sequence+1 {
+			c.note(NoteChain, "sequence %d follows %d: what was between them is not here", s.sequence, sorted[i-1].sequence)
+		}
 		for _, p := range s.parents {
 			if j, ok := at[p]; ok && j >= i {
-				c.note(NoteChain, "step %q comes before its parent %q", s.id, p)
+				c.note(NoteChain, "step %q comes before its parent %q", brief(s.id), brief(p))
 			}
 		}
 		previous := s.embedded.Get("snapshot").Get("prevStepHash")
@@ -329,7 +380,7 @@ func (c *check) chain(steps []registered) {
 			}
 		}
 		if !follows {
-			c.note(NoteChain, "step %q: prevStepHash is of no step that it follows", s.id)
+			c.note(NoteChain, "step %q: prevStepHash is of no step that it follows", brief(s.id))
 		}
 	}
 }
@@ -340,11 +391,11 @@ func (c *check) projectUncovered(steps []registered) {
 	for _, m := range projectMembers {
 		known[m.name] = true
 	}
-	for i := range c.record.Len() {
+	for i := 0; i < c.record.Len() && !c.full(); i++ {
 		name, v := c.record.Member(i)
 		switch {
 		case name == "integrity":
-			for j := range v.Len() {
+			for j := 0; j < v.Len() && !c.full(); j++ {
 				if inner := string(v.MemberName(j)); inner != "algorithm" && inner != "projectHash" {
 					c.uncovered("/integrity/" + pointer(inner))
 				}
@@ -358,7 +409,7 @@ func (c *check) projectUncovered(steps []registered) {
 		registered[s.id] = true
 	}
 	embedded := c.record.Get("embeddedBundles")
-	for i := range embedded.Len() {
+	for i := 0; i < embedded.Len() && !c.full(); i++ {
 		if name := string(embedded.MemberName(i)); !registered[name] {
 			c.uncovered("/embeddedBundles/" + pointer(name))
 		}

@@ -88,15 +88,25 @@ func TestProject(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	signed := project(t, n)
-	verify(t, "receipts of all steps", signed, n.keys(t), verified)
+	unsigned := noted(plain, nexart.NoteSteps) // Nobody signed the project.
+	verify(t, "receipts of all steps", signed, n.keys(t), unsigned)
 	verify(t, "keys of another", signed, newNode(2).keys(t), outcome{nexart.VerdictFailed, pass, fail, fail, []nexart.Code{nexart.CodeKeyNotFound}, nil})
 	some := in(t, in(t, signed, nil, "embeddedBundles", "s2", "receipt"), nil, "embeddedBundles", "s2", "signature")
-	verify(t, "receipts of some", some, n.keys(t), enveloped)
+	verify(t, "receipts of some", some, n.keys(t), unsigned)
 	verify(t, "a bad one", in(t, signed, "x", "embeddedBundles", "s2", "signature"), n.keys(t),
-		outcome{nexart.VerdictFailed, pass, fail, pass, []nexart.Code{nexart.CodeInvalidSignature}, nil})
-	projectHash := p["integrity"].(object)["projectHash"].(string)
-	receipt := n.receipt(projectHash, "1.2.0")
-	verify(t, "its own receipt", merged(p, object{"receipt": receipt, "signature": n.sign(canonical(t, receipt))}), n.keys(t), attested)
+		outcome{nexart.VerdictFailed, pass, fail, skip, []nexart.Code{nexart.CodeInvalidSignature}, nil})
+	verify(t, "its own receipt", n.signProject(t, p), n.keys(t), attested)
+	verify(t, "its own, and a bad one of a step", n.signProject(t, in(t, signed, "x", "embeddedBundles", "s2", "signature")), n.keys(t),
+		outcome{nexart.VerdictFailed, pass, fail, skip, []nexart.Code{nexart.CodeInvalidSignature}, nil})
+	// Signed records under another title are no signed project.
+	verify(t, "put together by somebody else", reproject(t, in(t, signed, "x", "projectTitle")), n.keys(t), unsigned)
+}
+
+// signProject gives a project a receipt of its own.
+func (n *node) signProject(tb testing.TB, p object) object {
+	tb.Helper()
+	receipt := n.receipt(p["integrity"].(object)["projectHash"].(string), "1.2.0")
+	return merged(p, object{"receipt": receipt, "signature": n.sign(canonical(tb, receipt))})
 }
 
 // TestProjectRules breaks each rule, with the hash made to fit where it covers
@@ -131,6 +141,7 @@ func TestProjectRules(t *testing.T) {
 		"a parent that is not":      {reproject(t, in(t, p, []any{"s9"}, "stepRegistry", 1, "parentStepIds")), []nexart.Code{registry}},
 		"its own parent":            {reproject(t, in(t, p, []any{"s2"}, "stepRegistry", 1, "parentStepIds")), []nexart.Code{registry}},
 		"parents a text":            {reproject(t, in(t, p, "s/1", "stepRegistry", 1, "parentStepIds")), []nexart.Code{registry}},
+		"parents in a circle":       {reproject(t, in(t, p, []any{"s3"}, "stepRegistry", 1, "parentStepIds")), []nexart.Code{registry}},
 		"a parent a number":         {reproject(t, in(t, p, []any{1}, "stepRegistry", 1, "parentStepIds")), []nexart.Code{registry}},
 		"record missing":            {in(t, p, nil, "embeddedBundles", "s2"), []nexart.Code{registry}},
 		"record changed":            {in(t, p, "x", "embeddedBundles", "s2", "snapshot", "output"), []nexart.Code{nexart.CodeOutputHash}},
@@ -157,7 +168,8 @@ func TestProjectNotes(t *testing.T) {
 		"tags empty":           {reproject(t, in(t, p, []any{}, "tags")), nexart.Note{Kind: nexart.NoteUncovered, Text: "/tags"}},
 		"another record":       {in(t, p, object{}, "embeddedBundles", "s9"), nexart.Note{Kind: nexart.NoteUncovered, Text: "/embeddedBundles/s9"}},
 		"meta of a record":     {in(t, p, object{}, "embeddedBundles", "s/1", "meta"), nexart.Note{Kind: nexart.NoteUncovered, Text: "/embeddedBundles/s~11/meta"}},
-		"comes before":         {reproject(t, in(t, p, []any{"s3"}, "stepRegistry", 1, "parentStepIds")), nexart.Note{Kind: nexart.NoteChain}},
+		"comes before":         {reproject(t, in(t, in(t, p, []any{"s/1"}, "stepRegistry", 2, "parentStepIds"), []any{"s3"}, "stepRegistry", 1, "parentStepIds")), nexart.Note{Kind: nexart.NoteChain}},
+		"a gap":                {reproject(t, in(t, p, 7, "stepRegistry", 2, "sequence")), nexart.Note{Kind: nexart.NoteChain, Text: "sequence 7 follows 1: what was between them is not here"}},
 		"order exchanged":      {reproject(t, in(t, in(t, p, 1, "stepRegistry", 0, "sequence"), 0, "stepRegistry", 1, "sequence")), nexart.Note{Kind: nexart.NoteChain}},
 		"says to be a stamped": {in(t, p, object{"attestation": object{"verified": true}}, "embeddedBundles", "s2", "meta"), nexart.Note{Kind: nexart.NoteStamp}},
 	} {

@@ -14,6 +14,9 @@ import (
 // receiptVersion is the only receiptVersion that nodes have issued.
 const receiptVersion = "attestation.receipt.v1"
 
+// signatureNames are the names that a receipt's signature has had.
+var signatureNames = [...]string{"signatureB64Url", "signature", "receiptSignature"}
+
 // A place is an object in which a node's signature may stand.
 type place struct {
 	path  string // a JSON Pointer
@@ -48,7 +51,12 @@ func (c *check) places() []place {
 // whatever the others are.
 func (c *check) receipts() {
 	for _, p := range c.places() {
-		receipt, signature := p.value.Get("receipt"), firstOf(p.value, "signatureB64Url", "signature", "receiptSignature")
+		receipt, signature := p.value.Get("receipt"), firstOf(p.value, signatureNames[:]...)
+		for _, name := range signatureNames {
+			if v := p.value.Get(name); v.Kind() == '"' && v.String() != signature.String() {
+				c.receiptFailed(p, CodeSchema, "two signatures")
+			}
+		}
 		switch {
 		case receipt.Kind() != 0 && receipt.Kind() != 'n':
 			c.receipt(p, receipt, signature)
@@ -144,6 +152,10 @@ func (c *check) receipt(p place, receipt, signature canon.Value) {
 		c.receiptFailed(p, CodeReceiptHash, "it is of another record: %q", shown(bound))
 		return
 	}
+	if fields.Get("envelopeType").Kind() != 0 {
+		c.receiptFailed(p, CodeSchema, "it is an envelope")
+		return
+	}
 	if v := fields.Get("receiptVersion"); v.Kind() == 0 {
 		c.note(NoteLegacy, "receipt: %s has no receiptVersion, a form that only documents show", where(p))
 	} else if !v.Is(receiptVersion) {
@@ -154,13 +166,17 @@ func (c *check) receipt(p place, receipt, signature canon.Value) {
 		c.receiptFailed(p, CodeSchemaVersion, "protocolVersion %q is not the record's, %q", shown(v), c.protocol)
 		return
 	}
-	inside, outside := firstOf(fields, "attestorKeyId", "kid"), firstOf(p.value, "attestorKeyId", "kid")
-	kid := inside
-	if inside.Kind() == 0 {
-		kid = outside
-	} else if outside.Kind() != 0 && outside.String() != inside.String() {
-		c.receiptFailed(p, CodeSchema, "it is signed by key %q, and said to be by %q", shown(inside), shown(outside))
-		return
+	kid := firstOf(fields, "attestorKeyId", "kid")
+	if kid.Kind() == 0 {
+		kid = firstOf(p.value, "attestorKeyId", "kid")
+	}
+	for _, v := range []canon.Value{
+		fields.Get("attestorKeyId"), fields.Get("kid"), p.value.Get("attestorKeyId"), p.value.Get("kid"),
+	} {
+		if v.Kind() != 0 && v.String() != kid.String() {
+			c.receiptFailed(p, CodeSchema, "it is signed by key %q, and said to be by %q", shown(kid), shown(v))
+			return
+		}
 	}
 	k, code, why := c.verifySignature(kid, signature, signed, false)
 	if k == nil {
@@ -184,6 +200,11 @@ func (c *check) receipt(p place, receipt, signature canon.Value) {
 func (c *check) signedReceipt(p place, receipt canon.Value) (signed []byte, fields canon.Value, ok bool) {
 	if payload := receipt.Get("payload"); payload.Kind() != 0 {
 		c.note(NoteLegacy, "receipt: %s signs its payload, a form that only documents show", where(p))
+		for i := 0; i < receipt.Len() && !c.full(); i++ {
+			if name := string(receipt.MemberName(i)); name != "payload" && name != "signature" {
+				c.note(NoteUncovered, "%s/receipt/%s", p.path, pointer(name))
+			}
+		}
 		receipt = payload
 	}
 	switch receipt.Kind() {
@@ -216,20 +237,19 @@ func (c *check) verifySignature(kid, signature canon.Value, signed []byte, allow
 		return nil, CodeKeyNotFound, fmt.Sprintf("key %q is not among those given", shown(kid))
 	}
 	if k.revoked {
-		return nil, CodeKeyRevoked, fmt.Sprintf("key %q is revoked", k.kid)
+		return nil, CodeKeyRevoked, fmt.Sprintf("key %q is revoked", brief(k.kid))
 	}
-	text := signature.String()
-	b, err := base64.RawURLEncoding.Strict().DecodeString(text)
-	if err != nil || strings.ContainsAny(text, "\r\n") {
+	b, err := decode(base64.RawURLEncoding, signature)
+	if err != nil {
 		return nil, CodeInvalidSignature, "the signature is not base64url"
 	}
 	switch code := k.verify(signed, b, allowECDSA); code {
 	case CodeUnknown:
 		return k, code, ""
 	case CodeKeyFormat:
-		return nil, code, fmt.Sprintf("key %q is not for such a signature", k.kid)
+		return nil, code, fmt.Sprintf("key %q is not for such a signature", brief(k.kid))
 	default:
-		return nil, code, fmt.Sprintf("the signature is not by key %q over this", k.kid)
+		return nil, code, fmt.Sprintf("the signature is not by key %q over this", brief(k.kid))
 	}
 }
 
@@ -238,7 +258,7 @@ func (c *check) verifySignature(kid, signature canon.Value, signed []byte, allow
 // before would fail: they are told, not enforced.
 func (c *check) aboutKey(layer string, k *key, at canon.Value) {
 	if k.status != "" && k.status != "active" {
-		c.note(NoteKey, "%s: key %q is %s", layer, k.kid, k.status)
+		c.note(NoteKey, "%s: key %q is %s", layer, brief(k.kid), k.status)
 	}
 	t, err := time.Parse(time.RFC3339, at.String())
 	if err != nil {
@@ -246,10 +266,10 @@ func (c *check) aboutKey(layer string, k *key, at canon.Value) {
 		return
 	}
 	if !k.from.IsZero() && t.Before(k.from) {
-		c.note(NoteKey, "%s: signed at %s, before the window of key %q begins at %s", layer, moment(t), k.kid, moment(k.from))
+		c.note(NoteKey, "%s: signed at %s, before the window of key %q begins at %s", layer, moment(t), brief(k.kid), moment(k.from))
 	}
 	if !k.until.IsZero() && t.After(k.until) {
-		c.note(NoteKey, "%s: signed at %s, after the window of key %q ends at %s", layer, moment(t), k.kid, moment(k.until))
+		c.note(NoteKey, "%s: signed at %s, after the window of key %q ends at %s", layer, moment(t), brief(k.kid), moment(k.until))
 	}
 }
 
@@ -257,9 +277,5 @@ func moment(t time.Time) string { return cer.FormatTime(t) }
 
 // shown is a text of the record, cut to what a line can show.
 func shown(v canon.Value) string {
-	s := v.String()
-	if len(s) > 100 {
-		s = strings.ToValidUTF8(s[:100], "") + "…"
-	}
-	return s
+	return cut(v.String(), 100)
 }

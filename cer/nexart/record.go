@@ -1,6 +1,7 @@
 package nexart
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"errors"
 	"slices"
@@ -20,9 +21,14 @@ const (
 // hashText returns the hash of b in the form of certificateHash.
 func hashText(b []byte) string { return cer.FormatHash(sha256.Sum256(b)) }
 
-// pointer escapes a name for a JSON Pointer. RFC 6901, 3.
+// pointer escapes a name for a JSON Pointer. RFC 6901, 3. What is longer than a
+// note is cut.
 func pointer(name string) string {
-	return strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
+	name = cut(name, maxNoteText)
+	if !strings.ContainsAny(name, "~/") {
+		return name
+	}
+	return strings.ReplaceAll(strings.ReplaceAll(name, "~", "~0"), "/", "~1")
 }
 
 // execution judges the integrity of a cer.ai.execution.v1 bundle.
@@ -46,10 +52,23 @@ func (c *check) execution() {
 	c.confidential = got.Confidential
 	c.withheld = c.withheld && !c.confidential // The node signs commitments as they are.
 	c.uncovered(got.Uncovered...)
-	if signals := c.record.Get("context").Get("signals"); signals.Kind() == '[' && len(signals.Canonical()) > len("[]") &&
-		slices.ContainsFunc(got.Uncovered, func(p string) bool { return p == "/context" }) {
-		c.supplemental = true
+	c.supplemental = slices.ContainsFunc(got.Uncovered, c.supplements)
+}
+
+// supplements tells members that some release of the protocol hashes, and that
+// this record's hash does not cover, so that they may have been put beside it
+// later. A context that says nothing is none.
+func (c *check) supplements(uncovered string) bool {
+	name, _, within := strings.Cut(strings.TrimPrefix(uncovered, "/"), "/")
+	if name != "context" && name != "contextSummary" && name != "policyEvaluation" {
+		return false
 	}
+	v := c.record.Get(name)
+	if name == "context" && !within && v.Kind() == '{' {
+		empty := v.Len() == 0 || (v.Len() == 1 && string(v.Get("signals").Canonical()) == "[]")
+		return !empty
+	}
+	return v.Kind() != 'n'
 }
 
 // cause is what an integrity error says without its code, which stands beside it.
@@ -109,6 +128,9 @@ func (c *check) reseal() {
 		value, hash := snapshot.Get(name), snapshot.Get(name+"Hash")
 		switch {
 		case value.Kind() == 0:
+			if _, err := cer.ParseHash(hash.String()); err != nil && name != "prompt" {
+				c.integrityFailed(CodeInvalidFormat, "%sHash is not %q and 64 lower-case hex digits", name, "sha256:")
+			}
 			c.withhold([]string{"/snapshot/" + name})
 		case name == "prompt":
 		case value.Kind() == '"' && hash.Is(hashText(value.AppendString(nil))):
@@ -144,13 +166,11 @@ func (c *check) recompute(fields []string) bool {
 
 // uncoveredBeside notes the members that are not among those.
 func (c *check) uncoveredBeside(fields []string) {
-	var rest []string
-	for i := range c.record.Len() {
+	for i := 0; i < c.record.Len() && !c.full(); i++ {
 		if name := string(c.record.MemberName(i)); name != "certificateHash" && !slices.Contains(fields, name) {
-			rest = append(rest, "/"+pointer(name))
+			c.uncovered("/" + pointer(name))
 		}
 	}
-	c.uncovered(rest...)
 }
 
 // hashOnly judges a record that is nothing but a hash: there is nothing to
@@ -259,13 +279,32 @@ func (c *check) redaction() {
 	c.note(NoteRedacted, "it says to be a redacted copy of another record, which no hash covers")
 }
 
+// packageRecord refuses a package that is another record itself: whoever reads its
+// own members would read what nothing of this report is about. What a node's
+// answer repeats of the record must be the record's.
+func (c *check) packageRecord() {
+	if !c.Package {
+		return
+	}
+	for _, name := range [...]string{
+		"bundleId", "bundleType", "certificateHash", "context", "contextSummary", "createdAt", "embeddedBundles", "evidence",
+		"policyEvaluation", "profile", "projectBundleId", "projectTitle", "protectedSet", "schema", "snapshot", "step",
+		"stepRegistry", "threadId", "version",
+	} {
+		outer := c.outer.Get(name)
+		if outer.Kind() != 0 && !bytes.Equal(outer.Canonical(), c.record.Get(name).Canonical()) {
+			c.integrityFailed(CodeSchema, "the package has a %s of its own, which is not the record's", name)
+		}
+	}
+}
+
 // packageMembers notes what stands in a package beside the record and what the
 // layers judged.
 func (c *check) packageMembers() {
 	if !c.Package {
 		return
 	}
-	for i := range c.outer.Len() {
+	for i := 0; i < c.outer.Len() && !c.full(); i++ {
 		switch name := string(c.outer.MemberName(i)); name {
 		case "cer", "receipt", "signature", "verificationEnvelope", "verificationEnvelopeSignature":
 		default:
@@ -276,7 +315,7 @@ func (c *check) packageMembers() {
 
 // embeddedKeys notes keys that come with the record.
 func (c *check) embeddedKeys() {
-	for i := range c.outer.Len() {
+	for i := 0; i < c.outer.Len() && !c.full(); i++ {
 		name, v := c.outer.Member(i)
 		if !c.Package && c.Integrity == StatusPass && (name == "snapshot" || name == "evidence" || name == "step") {
 			continue // What the execution was about.
@@ -297,7 +336,7 @@ func (c *check) keysIn(name string, v canon.Value, level int) {
 	if level >= keepLevels {
 		return
 	}
-	for i := range v.Len() {
+	for i := 0; i < v.Len() && !c.full(); i++ {
 		inner, value := v.Member(i)
 		c.keysIn(inner, value, level+1)
 	}

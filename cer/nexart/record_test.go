@@ -84,6 +84,14 @@ func TestReseal(t *testing.T) {
 		object{"receipt": receipt, "signature": n.sign(canonical(t, receipt))})
 	verify(t, "with the envelope of the whole", file, n.keys(t),
 		noted(attested, nexart.NoteRedacted, nexart.NoteWithheld, nexart.NoteUncovered))
+	left, over := n.envelope(t, reseal, "1.2.0", four...)
+	for name, e := range map[string][2]object{
+		"that of the whole first": {enclose(nil, envelope, signature), enclose(nil, left, over)},
+		"that of the whole last":  {enclose(nil, left, over), enclose(nil, envelope, signature)},
+	} {
+		both := merged(e[0], object{"cer": merged(reseal, with(t, e[1], object{"cer": nil}))})
+		verify(t, name, both, n.keys(t), outcome{nexart.VerdictFailed, pass, skip, fail, []nexart.Code{nexart.CodeInvalidSignature}, nil})
+	}
 	verify(t, "by an unknown key", file, newNode(2).keys(t),
 		outcome{nexart.VerdictFailed, pass, fail, fail, []nexart.Code{nexart.CodeKeyNotFound}, nil})
 
@@ -187,32 +195,43 @@ func TestGoverned(t *testing.T) {
 // TestHostile: a file of very many members costs no more than in proportion, and
 // the report stays one that can be read.
 func TestHostile(t *testing.T) {
-	var many strings.Builder
-	for i := range 200_000 {
-		fmt.Fprintf(&many, `"m%d":0,`, i)
-	}
 	record := string(canonical(t, sealed(t, snapshot())))
 	step := string(canonical(t, governedStep(t)))
 	whole := string(canonical(t, project(t, nil)))
 	for name, e := range map[string]struct {
-		file string
+		file func(many string) string
 		want bool
 	}{
-		"record":   {"{" + many.String() + record[1:], true},
-		"package":  {"{" + many.String() + `"cer":` + record + "}", true},
-		"governed": {"{" + many.String() + step[1:], true},
-		"project":  {"{" + many.String() + whole[1:], true},
-		"embedded": {strings.Replace(whole, `"embeddedBundles":{`, `"embeddedBundles":{`+many.String(), 1), false},
-		"meta":     {`{"meta":{` + many.String() + `"verificationEnvelope":{"envelopeType":"nexart.verification.envelope.v2"},"verificationEnvelopeSignature":"x"},` + record[1:], false},
+		"record":   {func(many string) string { return "{" + many + record[1:] }, true},
+		"package":  {func(many string) string { return "{" + many + `"cer":` + record + "}" }, true},
+		"governed": {func(many string) string { return "{" + many + step[1:] }, true},
+		"project":  {func(many string) string { return "{" + many + whole[1:] }, true},
+		"embedded": {func(many string) string {
+			return strings.Replace(whole, `"embeddedBundles":{`, `"embeddedBundles":{`+many, 1)
+		}, false},
+		"meta": {func(many string) string {
+			return `{"meta":{` + many + `"verificationEnvelope":{"envelopeType":"nexart.verification.envelope.v2"},"verificationEnvelopeSignature":"x"},` + record[1:]
+		}, false},
 	} {
-		began := time.Now()
-		r := nexart.Verify([]byte(e.file), nil)
-		consistent(t, r)
-		if r.Verdict.Verified() != e.want || len(r.Notes) > 512 || (e.want && r.Notes[len(r.Notes)-1].Kind != nexart.NoteMore) {
-			t.Errorf("%s: %v, %d notes", name, r.Verdict, len(r.Notes))
+		took := func(members int) time.Duration {
+			var many strings.Builder
+			for i := range members {
+				fmt.Fprintf(&many, `"m%d":0,`, i)
+			}
+			file := []byte(e.file(many.String()))
+			began := time.Now()
+			r := nexart.Verify(file, nil)
+			took := time.Since(began)
+			consistent(t, r)
+			if r.Verdict.Verified() != e.want || len(r.Notes) > 512 || (e.want && r.Notes[len(r.Notes)-1].Kind != nexart.NoteMore) {
+				t.Errorf("%s: %v, %d notes", name, r.Verdict, len(r.Notes))
+			}
+			return took
 		}
-		if took := time.Since(began); took > 20*time.Second {
-			t.Errorf("%s took %v", name, took)
+		// Eight times the members take eight times as long, or sixty-four times.
+		few, many := took(10_000), took(80_000)
+		if many > 24*few+time.Second {
+			t.Errorf("%s took %v, and with eight times the members %v", name, few, many)
 		}
 	}
 }

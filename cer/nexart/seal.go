@@ -1,7 +1,7 @@
 package nexart
 
 import (
-	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"slices"
 	"time"
@@ -42,7 +42,7 @@ func Seal(snapshot []byte, o SealOptions) ([]byte, error) {
 	if o.CreatedAt.IsZero() {
 		return nil, fmt.Errorf("sealing: %w: no time given", ErrSnapshot)
 	}
-	d, err := canon.Parse(snapshot, limits.BundleDepth-1, false, keepLevels)
+	d, err := parse(snapshot, limits.BundleDepth-1)
 	if err != nil {
 		return nil, fmt.Errorf("sealing: %w: %w", ErrSnapshot, err)
 	}
@@ -56,8 +56,9 @@ func Seal(snapshot []byte, o SealOptions) ([]byte, error) {
 	}
 	out := assemble(parts, cer.FormatTime(o.CreatedAt), len(snapshot))
 	// What a verifier would not accept is not handed out.
-	if len(out) > limits.CapsuleFile {
-		return nil, fmt.Errorf("sealing: %w: a bundle of %d bytes, at most %d", ErrSnapshot, len(out), limits.CapsuleFile)
+	if len(out) > limits.CapsuleFile || !fewValues(out) {
+		return nil, fmt.Errorf("sealing: %w: a bundle of %d bytes, at most %d, and at most %d commas and colons",
+			ErrSnapshot, len(out), limits.CapsuleFile, limits.BundleValues)
 	}
 	if _, err := cer.VerifyIntegrity(out); err != nil {
 		return nil, fmt.Errorf("sealing: %w: %w", ErrSnapshot, err)
@@ -98,7 +99,7 @@ func (o *SealOptions) complete(s canon.Value) ([]part, error) {
 		{"inputHash", hashOf(s.Get("input"))},
 		{"outputHash", hashOf(s.Get("output"))},
 	}
-	parts := []part{{"parameters", parameters}}
+	parts := append(make([]part, 0, s.Len()+len(fixed)+5), part{"parameters", parameters})
 	for _, f := range fixed {
 		if v := s.Get(f.name); v.Kind() != 0 && !v.Is(f.want) {
 			return nil, fmt.Errorf("%s is not %q", f.name, f.want)
@@ -161,39 +162,47 @@ func completeParameters(p canon.Value) ([]byte, error) {
 		name, v := p.Member(i)
 		parts = append(parts, part{name, v.Canonical()})
 	}
-	return object(parts), nil
+	return appendObject(nil, parts), nil
 }
 
 // hashOf is what inputHash and outputHash hold.
 func hashOf(v canon.Value) string {
 	if v.Kind() == '"' {
-		return hashText(v.AppendString(nil))
+		return hashText(v.Bytes())
 	}
 	return hashText(v.Canonical())
 }
 
-// object writes members in canonical order.
-func object(parts []part) []byte {
+// appendObject writes members in canonical order.
+func appendObject(dst []byte, parts []part) []byte {
 	slices.SortFunc(parts, func(a, b part) int { return canon.CompareNames(a.name, b.name) })
-	out := []byte{'{'}
+	dst = append(dst, '{')
 	for i, p := range parts {
 		if i > 0 {
-			out = append(out, ',')
+			dst = append(dst, ',')
 		}
-		out, _ = canon.AppendQuoted(out, p.name) // A name that has been read is UTF-8.
-		out = append(append(out, ':'), p.value...)
+		dst, _ = canon.AppendQuoted(dst, p.name) // A name that has been read is UTF-8.
+		dst = append(append(dst, ':'), p.value...)
 	}
-	return append(out, '}')
+	return append(dst, '}')
 }
 
-// assemble writes the five members.
+// assemble writes the five members, of which certificateHash covers the others.
 func assemble(snapshot []part, createdAt string, size int) []byte {
-	head := []byte(`{"bundleType":"` + cer.BundleType + `",`)
-	tail := bytes.NewBuffer(make([]byte, 0, size+1024))
-	tail.WriteString(`"createdAt":"` + createdAt + `","snapshot":`)
-	tail.Write(object(snapshot))
-	tail.WriteString(`,"version":"` + cer.BundleVersion + `"}`)
-	hash := hashText(append(slices.Clone(head), tail.Bytes()...))
-	out := append(head, `"certificateHash":"`+hash+`",`...)
-	return append(out, tail.Bytes()...)
+	out := make([]byte, 0, size+1024)
+	out = append(out, `{"bundleType":"`+cer.BundleType+`",`...)
+	head := len(out)
+	out = append(out, `"certificateHash":"`...)
+	hash := len(out)
+	out = append(out, cer.FormatHash([32]byte{})...) // The right one comes in its place.
+	out = append(out, `",`...)
+	rest := len(out)
+	out = append(out, `"createdAt":"`+createdAt+`","snapshot":`...)
+	out = appendObject(out, snapshot)
+	out = append(out, `,"version":"`+cer.BundleVersion+`"}`...)
+	h := sha256.New()
+	h.Write(out[:head])
+	h.Write(out[rest:])
+	copy(out[hash:], cer.FormatHash([32]byte(h.Sum(nil))))
+	return out
 }

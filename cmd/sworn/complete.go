@@ -4,8 +4,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-
-	"github.com/sworn-run/sworn/verifier"
 )
 
 // choices makes a flag complete to the values it takes, and to no file.
@@ -25,11 +23,9 @@ func folder(cmd *cobra.Command, flag string) {
 // waivable makes a --waive flag complete to the checks that can be waived; the
 // reason is the user's.
 func waivable(cmd *cobra.Command, flag string) {
-	var ids []string
-	for _, id := range verifier.CheckIDs() {
-		if class, ok := verifier.CheckClass(id); ok && class == verifier.ClassRequired {
-			ids = append(ids, id+"=")
-		}
+	ids := waivableIDs()
+	for i := range ids {
+		ids[i] += "="
 	}
 	err := cmd.RegisterFlagCompletionFunc(flag, func(_ *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
 		if strings.Contains(begun, "=") {
@@ -48,12 +44,16 @@ func helpers(root *cobra.Command) {
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	for _, cmd := range root.Commands() {
+		if cmd.HasAvailableSubCommands() {
+			cmd.Args = noArguments
+		}
 		switch cmd.Name() {
 		case "help":
 			cmd.Example = "  sworn help policy from-record"
 			cmd.Args = func(_ *cobra.Command, args []string) error {
-				if _, rest, err := root.Find(args); err != nil || len(rest) > 0 {
-					return usage("sworn --help", "unknown command %q", strings.Join(args, " "))
+				// Find stops at the last command there is, with what follows it.
+				if cmd, rest, _ := root.Find(args); len(rest) > 0 {
+					return noArguments(cmd, rest)
 				}
 				return nil
 			}
@@ -62,6 +62,7 @@ func helpers(root *cobra.Command) {
 			cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 			for _, shell := range cmd.Commands() {
 				shell.Example = "  sworn completion " + shell.Name()
+				shell.Args = noArguments
 			}
 		}
 	}

@@ -20,7 +20,7 @@ func checksPage() string {
 	b.WriteString(`# The checks
 
 <!-- Made from verifier/explain.txt; do not edit. To make it anew:
-     go test ./cmd/sworn -run TestChecksPage -update -->
+     go generate ./cmd/sworn -->
 
 Every verdict runs these checks, all of them, on every record. A *core* check must
 pass. A *required* check must pass unless the policy, or ` + "`--waive ID=REASON`" + `, waives
@@ -68,6 +68,6 @@ func TestChecksPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(want, string(got)); diff != "" {
-		t.Errorf("docs/CHECKS.md differs from the explanations (-want +got); run: go test ./cmd/sworn -run TestChecksPage -update\n%s", diff)
+		t.Errorf("docs/CHECKS.md differs from the explanations (-want +got); run: go generate ./cmd/sworn\n%s", diff)
 	}
 }

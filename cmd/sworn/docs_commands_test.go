@@ -12,16 +12,6 @@ import (
 	"testing"
 )
 
-// document returns a file of docs.
-func document(t *testing.T, name string) string {
-	t.Helper()
-	b, err := os.ReadFile(filepath.Join("..", "..", "docs", name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
-}
-
 // shellBlocks returns the shell commands of a document, lines that go on joined.
 func shellBlocks(text string) string {
 	var script strings.Builder
@@ -43,12 +33,12 @@ func words(line string) []string {
 // TestDocumentsCommands: every command of sworn's that a document shows is one
 // there is, with flags it has, and in each there are some.
 func TestDocumentsCommands(t *testing.T) {
-	for _, name := range []string{"FIRST-DAY.md", "PROOF.md"} {
+	for _, name := range []string{"FIRST-DAY.md", "PROOF.md", "WEIGHTS.md", "../README.md"} {
 		n := 0
 		for l := range strings.Lines(shellBlocks(document(t, name))) {
 			l, _, _ = strings.Cut(strings.TrimSpace(l), " > ")
 			l, _, _ = strings.Cut(l, " | ")
-			args, ok := strings.CutPrefix(strings.TrimPrefix(strings.TrimPrefix(l, "E=$("), "sudo "), "sworn ")
+			args, ok := strings.CutPrefix(strings.NewReplacer("E=$(", "", "sudo ", "", "bin/sworn", "sworn").Replace(l), "sworn ")
 			if !ok {
 				continue
 			}
@@ -73,22 +63,32 @@ func TestDocumentsCommands(t *testing.T) {
 	}
 }
 
-// TestFirstDayInCI runs the commands of docs/FIRST-DAY.md for CI as they stand
-// there, but for a folder of the test's own.
-func TestFirstDayInCI(t *testing.T) {
+// runSection runs the commands of a section of a document as they stand there,
+// but that folders below /tmp are below dir, and returns what they print.
+// The software TPM of the section about CI is there before and gone afterwards.
+func runSection(t *testing.T, name, section, dir string) string {
+	t.Helper()
 	needTPM(t)
-	_, text, _ := strings.Cut(document(t, "FIRST-DAY.md"), "\n## In CI\n")
+	_, text, found := strings.Cut(document(t, name), "\n## "+section+"\n")
+	if !found {
+		t.Fatalf("%s has no section %q", name, section)
+	}
 	text, _, _ = strings.Cut(text, "\n## ")
 	sworn, err := program()
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := newFolder(t)
 	script := strings.ReplaceAll(shellBlocks(text), "/tmp/", dir+"/")
 	if swaps() {
 		script = strings.ReplaceAll(script, " --waive launcher.rooted", ` --waive protection.memory="swap" --waive launcher.rooted`)
 	}
-	t.Cleanup(func() { _ = exec.Command(sworn, "simulate", "tpm", "--dir", dir+"/ci-tpm", "--stop").Run() })
+	tpm := []string{"simulate", "tpm", "--dir", dir + "/ci-tpm"}
+	t.Cleanup(func() { _ = exec.Command(sworn, append(tpm, "--stop")...).Run() })
+	if !strings.Contains(script, strings.Join(tpm, " ")+" --detach") {
+		if out, err := exec.Command(sworn, append(tpm, "--detach")...).CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
 	cmd := exec.CommandContext(t.Context(), "bash", "-c", "set -eu -o pipefail\nsworn() { "+sworn+" \"$@\"; }\n"+script)
 	cmd.Dir = dir
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir(), "HOME=" + dir}
@@ -96,12 +96,78 @@ func TestFirstDayInCI(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s\n%s", err, script, out)
 	}
-	if !regexp.MustCompile(`(?m)^trusted, assuming: user-supplied root "SIMULATED TPM maker" `).Match(out) {
+	return string(out)
+}
+
+// TestFirstDayInPython runs the commands of docs/FIRST-DAY.md for a job in
+// Python, as the test above.
+func TestFirstDayInPython(t *testing.T) {
+	if out, err := exec.Command("/usr/bin/python3", "-c", "import json, zipfile, sysconfig").CombinedOutput(); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatalf("the package python3 is missing: %v: %s", err, out)
+		}
+		t.Skip("the package python3 is missing")
+	}
+	dir := newFolder(t)
+	out := runSection(t, "FIRST-DAY.md", "A job in Python", dir)
+	if b, err := os.ReadFile(filepath.Join(dir, "answer.json")); err != nil || string(b) != `{"words": 2}`+"\n" {
+		t.Errorf("answer.json holds %q, %v", b, err)
+	}
+	if !regexp.MustCompile(`ran python3, exit 0, `).MatchString(out) {
+		t.Errorf("no Python ran in\n%s", out)
+	}
+}
+
+// TestFirstDayInCI runs the commands of docs/FIRST-DAY.md for CI as they stand
+// there, but for a folder of the test's own.
+func TestFirstDayInCI(t *testing.T) {
+	dir := newFolder(t)
+	out := runSection(t, "FIRST-DAY.md", "In CI", dir)
+	if !regexp.MustCompile(`(?m)^trusted, assuming: user-supplied root "SIMULATED TPM maker" `).MatchString(out) {
 		t.Errorf("no verdict in\n%s", out)
 	}
 	for name, want := range map[string]string{"golden.out": "golden\n", "page.out": "page\n"} {
 		if b, err := os.ReadFile(filepath.Join(dir, name)); err != nil || string(b) != want {
 			t.Errorf("%s holds %q, %v", name, b, err)
 		}
+	}
+}
+
+// TestWeightsTried runs the commands of docs/WEIGHTS.md that need a TPM.
+func TestWeightsTried(t *testing.T) {
+	dir := newFolder(t)
+	out := runSection(t, "WEIGHTS.md", "Try it", dir)
+	if !regexp.MustCompile(`(?m)^trusted, assuming: user-supplied root "SIMULATED TPM maker" `).MatchString(out) {
+		t.Errorf("no verdict in\n%s", out)
+	}
+	if b, err := os.ReadFile(filepath.Join(dir, "llama.txt")); err != nil || !regexp.MustCompile(`^[0-9a-f]{64}  /model/default/llama/part-1.bin\n$`).Match(b) {
+		t.Errorf("llama.txt holds %q, %v", b, err)
+	}
+}
+
+// TestWeightsDigests runs the commands of docs/WEIGHTS.md that compare digests,
+// and wants each from both tools.
+func TestWeightsDigests(t *testing.T) {
+	for _, tool := range []string{"fsverity", "veritysetup"} {
+		if err := exec.Command(tool, "--version").Run(); err != nil {
+			if os.Getenv("CI") != "" {
+				t.Fatalf("%s is missing: %v", tool, err)
+			}
+			t.Skip(tool, "is missing")
+		}
+	}
+	out := runSection(t, "WEIGHTS.md", "Digests, and who else computes them", newFolder(t))
+	for name, pair := range map[string][2]string{
+		"sha256":    {`(?m)^sha256:([0-9a-f]{64})  `, `(?m)^([0-9a-f]{64})  `},
+		"fs-verity": {`fsverity-sha256;block=4096:([0-9a-f]{64})  `, `(?m)^sha256:([0-9a-f]{64}) [^ ]`},
+		"dm-verity": {`dmverity-sha256;block=4096;salt=5eed:([0-9a-f]{64})  `, `Root hash:\s+([0-9a-f]{64})`},
+	} {
+		ours, theirs := regexp.MustCompile(pair[0]).FindStringSubmatch(out), regexp.MustCompile(pair[1]).FindStringSubmatch(out)
+		if ours == nil || theirs == nil || ours[1] != theirs[1] {
+			t.Errorf("%s: %q and %q in\n%s", name, ours, theirs, out)
+		}
+	}
+	if !regexp.MustCompile(`(?m)^oms-sha256:[0-9a-f]{64}  `).MatchString(out) {
+		t.Errorf("no digest of a model in\n%s", out)
 	}
 }

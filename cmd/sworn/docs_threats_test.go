@@ -11,17 +11,29 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/sworn-run/sworn/verifier"
 )
+
+// document returns a file of docs.
+func document(t *testing.T, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join("..", "..", "docs", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
 
 // threatRows returns the ids that docs/THREAT-MODEL.md must answer, in order:
 // the catalogue of known attacks, the findings about the binding, the smaller
-// ones, and what was found while building.
+// ones, what was found while building, and the mistakes of libraries.
 func threatRows() []string {
 	var ids []string
 	for _, s := range []struct {
 		letter string
 		rows   int
-	}{{"C", 33}, {"F", 20}, {"S", 9}, {"X", 10}} {
+	}{{"C", 33}, {"F", 20}, {"S", 9}, {"X", 16}, {"L", 7}} {
 		for i := range s.rows {
 			n := strconv.Itoa(i + 1)
 			ids = append(ids, s.letter+strings.Repeat("0", 2-len(n))+n)
@@ -153,4 +165,36 @@ func testsOf(t *testing.T, dir string) []string {
 		}
 	}
 	return out
+}
+
+// TestThreatModelNamesChecks: every check stands in the table of layers, and
+// nothing else does.
+func TestThreatModelNamesChecks(t *testing.T) {
+	_, text, _ := strings.Cut(document(t, "THREAT-MODEL.md"), "\n## What a check defends\n")
+	text, _, _ = strings.Cut(text, "\n## ")
+	var named []string
+	for _, m := range regexp.MustCompile("`([a-z]+[a-z.-]*)`").FindAllStringSubmatch(text, -1) {
+		named = append(named, m[1])
+	}
+	want := verifier.CheckIDs()
+	slices.Sort(named)
+	if slices.Sort(want); !slices.Equal(named, want) {
+		t.Errorf("the table of layers names %q\nwant %q", named, want)
+	}
+}
+
+// TestThreatModelAdversaries: each adversary that was considered has its row, and
+// each row says what stops it.
+func TestThreatModelAdversaries(t *testing.T) {
+	_, text, _ := strings.Cut(document(t, "THREAT-MODEL.md"), "\n## Who attacks\n")
+	text, _, _ = strings.Cut(text, "\n## ")
+	for _, who := range []string{
+		"the host of a virtual machine", "root in the guest, before or during the launch", "root in the guest, after the launch",
+		"a malicious producer", "a malicious capsule", "a malicious job", "a later thief of a vendor's key", "a local user without rights",
+	} {
+		row := regexp.MustCompile(`(?m)^\| \*\*` + regexp.QuoteMeta(who) + `\*\* \| [^|]+ \| [^|]{20,} \|$`)
+		if !row.MatchString(text) {
+			t.Errorf("no row, or half a row, about %s", who)
+		}
+	}
 }

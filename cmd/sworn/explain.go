@@ -41,7 +41,8 @@ func (a *app) explain(ids []string, asJSON bool) error {
 	for _, id := range ids {
 		e, ok := verifier.Explain(id)
 		if !ok {
-			return usage("sworn explain, without a check, lists all", "no check is called %q", id)
+			hint := hintMeant(nearest(id, verifier.CheckIDs()), "sworn explain %s", "sworn explain, without a check, lists all")
+			return usage(hint, "no check is called %q", id)
 		}
 		all = append(all, e)
 	}

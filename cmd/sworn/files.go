@@ -1,8 +1,8 @@
 package main
 
 import (
+	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/sworn-run/sworn/internal/launch/measure"
 	"github.com/sworn-run/sworn/internal/limits"
 	"github.com/sworn-run/sworn/verifier"
 )
@@ -38,7 +39,7 @@ func readFile(name string, limit int64) ([]byte, error) {
 func openRegular(name string) (*os.File, error) {
 	st, err := os.Stat(name)
 	if err != nil {
-		return nil, wrap(err, "give the path of a file that exists")
+		return nil, wrap(err, fileHint(name, err))
 	}
 	// A device is not opened even so: that may do something.
 	if !st.Mode().IsRegular() {
@@ -53,6 +54,19 @@ func openRegular(name string) (*os.File, error) {
 		return nil, usage("give the path of a file", "%s is no regular file any more", name)
 	}
 	return f, nil
+}
+
+// fileHint says what to do about a file that is not to be had.
+func fileHint(name string, err error) string {
+	if errors.Is(err, fs.ErrPermission) {
+		return "may this user read it?"
+	}
+	entries, _ := os.ReadDir(filepath.Dir(name)) // none: nothing is near
+	var names []string
+	for i := range min(len(entries), 1000) {
+		names = append(names, filepath.Join(filepath.Dir(name), entries[i].Name()))
+	}
+	return hintMeant(nearest(filepath.Clean(name), names), "%s", "give the path of a file that exists")
 }
 
 // samePath reports whether two paths lead to one file, or would.
@@ -72,18 +86,52 @@ func samePath(a, b string) bool {
 
 // hashFile returns what the verifier needs of a file the user holds against a
 // record.
-func hashFile(name string) (*verifier.File, error) {
+func hashFile(ctx context.Context, name string) (*verifier.File, error) {
 	f, err := openRegular(name)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	h := sha256.New()
-	n, err := io.Copy(h, f)
+	st, err := f.Stat()
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", name, err)
 	}
-	return &verifier.File{SHA256: [32]byte(h.Sum(nil)), Size: uint64(n), Label: filepath.Base(name)}, nil
+	wanted := measure.Wanted{FSVerity: true, Flat: measure.FlatAlways}
+	sums, err := measure.Copy(ctx, f, nil, uint64(st.Size()), wanted, measure.Options{})
+	if err != nil {
+		return nil, wrap(fmt.Errorf("reading %s: %w", name, err), "is somebody writing to it?")
+	}
+	return &verifier.File{SHA256: sums.Flat, FSVerity: &sums.FSVerity, Size: sums.Size, Label: filepath.Base(name)}, nil
+}
+
+// hashWeights returns what the verifier needs of weights, a file or a folder,
+// whose files it names as a launch does.
+func hashWeights(ctx context.Context, name, top string) (files []verifier.NamedFile, err error) {
+	add := func(name, path string) error {
+		file, err := hashFile(ctx, path)
+		if err == nil {
+			files = append(files, verifier.NamedFile{Name: name, File: *file})
+		}
+		return err
+	}
+	if st, err := os.Stat(top); err != nil || !st.IsDir() {
+		return files, add(name, top)
+	}
+	// With the slash, a link to a folder is followed.
+	err = filepath.WalkDir(top+"/", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		rel, err := filepath.Rel(top, path)
+		if err != nil {
+			return err
+		}
+		return add(name+"/"+filepath.ToSlash(rel), path)
+	})
+	if err == nil && len(files) == 0 {
+		err = usage("give a file, or a folder with files", "no file below %s", top)
+	}
+	return files, err
 }
 
 // writeFile writes a file in one step: a temporary file beside it, synced, then
@@ -124,6 +172,10 @@ func createFile(name string, mode fs.FileMode) (*pendingFile, error) {
 		f, err = os.OpenFile(part, os.O_RDWR|os.O_CREATE|os.O_EXCL, mode)
 	}
 	if err != nil {
+		// The path of the temporary file tells the user nothing.
+		if at, ok := errors.AsType[*fs.PathError](err); ok {
+			err = at.Err
+		}
 		return nil, wrap(fmt.Errorf("creating %s: %w", name, err), "does the folder exist, and may this user write there?")
 	}
 	return &pendingFile{File: f, name: name}, nil
@@ -167,7 +219,7 @@ func loadRoots(dir string) (*verifier.TrustStore, error) {
 	if dir == "" {
 		return nil, nil
 	}
-	const hint = "a roots folder holds one folder per role, such as tpm-ak/, with one certificate per file"
+	hint := rootsHint(dir)
 	var files []verifier.RootFile
 	st, err := os.Lstat(dir)
 	if err == nil && st.Mode()&fs.ModeSymlink != 0 {

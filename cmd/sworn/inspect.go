@@ -3,7 +3,6 @@ package main
 import (
 	"crypto/sha256"
 	"fmt"
-	"io"
 	"os"
 	"strconv"
 
@@ -17,23 +16,34 @@ import (
 
 func (a *app) inspectCommand() *cobra.Command {
 	var extract string
-	var pretty bool
+	var pretty, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "inspect [flags] FILE",
 		Short: "Show what a file holds, without judging it",
 		Long: `Shows every field of a file that Sworn writes or reads, under the names of its
 manual and with units. The file is told by its content: a record; a binding
-statement, as bytes or in base64url; an event log; a TPM's quote (TPMS_ATTEST);
-certificates, in DER or PEM; a policy; a report; a NexArt bundle; or a roots
-folder. Nothing is verified: use "sworn verify".`,
+statement, as bytes or in base64url; an event log, such as that of a state
+folder; a TPM's quote (TPMS_ATTEST); certificates, revocation lists and public
+keys, in DER or PEM; a time stamp of RFC 3161, its response or request; a policy;
+a report; a JSON schema; NexArt's bundles, packages, receipts, envelopes, key
+documents and snapshots; or a roots folder. Nothing is verified: use
+"sworn verify".
+
+With --json the same tree is one object {type, kind, sections}; sections and
+fields have a name, a value and fields. The values are texts, for people: a
+program that needs a number reads the file itself.`,
 		Example: `  sworn inspect job.cer.json
   sworn inspect --extract output job.cer.json > output.txt
   sworn inspect --pretty job.cer.json | less
+  sworn inspect --json job.cer.json | jq -r '.sections[].name'
   sworn inspect roots/`,
 		Args: oneFile("sworn inspect FILE"),
 		RunE: func(_ *cobra.Command, args []string) error {
+			if n := count(extract != "", pretty, asJSON); n > 1 {
+				return usage("give one of them", "--extract, --pretty and --json exclude each other")
+			}
 			if st, err := os.Stat(args[0]); err == nil && st.IsDir() && extract == "" && !pretty {
-				return a.inspectRoots(args[0])
+				return a.inspectRoots(args[0], asJSON)
 			}
 			file, err := readCapsule(args[0])
 			if err != nil {
@@ -41,18 +51,30 @@ folder. Nothing is verified: use "sworn verify".`,
 			}
 			switch {
 			case extract != "":
-				return a.extract(file, extract)
+				return a.extract(args[0], file, extract)
 			case pretty:
 				return a.pretty(file)
 			default:
-				return a.inspectFile(file)
+				return a.inspectFile(file, asJSON)
 			}
 		},
 	}
 	cmd.Flags().StringVar(&extract, "extract", "", "write `input|output|stderr` of a full record to standard output")
 	cmd.Flags().BoolVar(&pretty, "pretty", false, "print the JSON indented, for people (the result is no capsule)")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the tree as one JSON object")
 	choices(cmd, "extract", "input", "output", "stderr")
 	return cmd
+}
+
+// count returns how many of its arguments are true.
+func count(all ...bool) int {
+	n := 0
+	for _, b := range all {
+		if b {
+			n++
+		}
+	}
+	return n
 }
 
 // parseForInspect parses a capsule, or says that it is none.
@@ -70,7 +92,7 @@ func parseForInspect(file []byte) (*cer.Capsule, *cer.Bundle, error) {
 
 func (a *app) pretty(file []byte) error {
 	if err := cer.Strict(file, limits.CapsuleDepth); err != nil {
-		return wrap(err, "inspect wants a capsule made by sworn run")
+		return wrap(err, "--pretty wants a file of JSON")
 	}
 	v := jsontext.Value(file)
 	if err := v.Indent(jsontext.WithIndent("  ")); err != nil {
@@ -81,9 +103,15 @@ func (a *app) pretty(file []byte) error {
 }
 
 // extract writes what a full record carries.
-func (a *app) extract(file []byte, what string) error {
+func (a *app) extract(name string, file []byte, what string) error {
+	if what != "input" && what != "output" && what != "stderr" {
+		return usage("--extract input, output or stderr", "unknown part %q", what)
+	}
 	_, b, err := parseForInspect(file)
 	if err != nil {
+		if hint := kindHint(name, file, "record"); hint != "" {
+			return wrap(err, hint)
+		}
 		return err
 	}
 	var v jsontext.Value
@@ -97,8 +125,6 @@ func (a *app) extract(file []byte, what string) error {
 		if rt, err = cer.ParseRuntime(b.Snapshot.Runtime); err == nil {
 			v = rt.Stderr.Content
 		}
-	default:
-		return usage("--extract input, output or stderr", "unknown part %q", what)
 	}
 	if err != nil {
 		return err
@@ -117,38 +143,13 @@ func (a *app) extract(file []byte, what string) error {
 	return err
 }
 
-// treeWriter writes an indented tree and keeps the first error.
-type treeWriter struct {
-	w   io.Writer
-	err error
-}
-
-func (t *treeWriter) row(depth int, name, value string) {
-	if t.err == nil {
-		_, t.err = fmt.Fprintf(t.w, "%*s%-*s %s\n", 2*depth, "", 24-2*depth, line(name), line(value))
-	}
-}
-
-func (t *treeWriter) head(name string) {
-	if t.err == nil {
-		_, t.err = fmt.Fprintln(t.w, line(name))
-	}
-}
-
-// rows writes names and values in pairs, below a head.
-func (t *treeWriter) rows(rows [][2]string) {
-	for _, r := range rows {
-		t.row(1, r[0], r[1])
-	}
-}
-
-// treeCapsule shows a record with everything that accompanies it.
-func treeCapsule(t *treeWriter, file []byte) error {
+// showCapsule shows a record with everything that accompanies it.
+func showCapsule(t *treeWriter, file []byte) error {
 	c, b, err := parseForInspect(file)
 	if err != nil {
 		return err
 	}
-	t.head(fmt.Sprintf("capsule  %d bytes  sha256:%x", len(file), sha256.Sum256(file)))
+	t.head("capsule", fmt.Sprintf("%d bytes, sha256:%x", len(file), sha256.Sum256(file)))
 	treeRecord(t, b)
 	treeStatement(t, c.Statement)
 	t.row(1, "signature", fmt.Sprintf("Ed25519 by the launch key, %x", c.Signature))
@@ -159,19 +160,44 @@ func treeCapsule(t *treeWriter, file []byte) error {
 	return nil
 }
 
+// textOrNone writes a text that may be null.
+func textOrNone(s *string) string {
+	if s == nil {
+		return "none"
+	}
+	return *s
+}
+
+// floatOrNone writes a number that may be null.
+func floatOrNone(f *float64) string {
+	if f == nil {
+		return "none"
+	}
+	return fmt.Sprint(*f)
+}
+
 func treeRecord(t *treeWriter, b *cer.Bundle) {
 	s := &b.Snapshot
-	t.head("record (NexArt " + b.BundleType + ", protocol " + s.ProtocolVersion + ")")
+	t.head("record", "NexArt "+b.BundleType+", protocol "+s.ProtocolVersion)
 	for _, r := range [][2]string{
+		{"version", b.Version},
 		{"certificateHash", b.CertificateHash},
 		{"createdAt", b.CreatedAt + " (claimed)"},
 		{"timestamp", s.Timestamp + " (claimed)"},
 		{"executionId", s.ExecutionID},
+		{"executionSurface", s.ExecutionSurface},
 		{"provider", s.Provider},
 		{"model", s.Model},
+		{"modelVersion", textOrNone(s.ModelVersion)},
 		{"prompt", s.Prompt},
 		{"inputHash", s.InputHash},
 		{"outputHash", s.OutputHash},
+		{"parameters.temperature", fmt.Sprint(s.Parameters.Temperature)},
+		{"parameters.maxTokens", fmt.Sprint(s.Parameters.MaxTokens)},
+		{"parameters.topP", floatOrNone(s.Parameters.TopP)},
+		{"parameters.seed", floatOrNone(s.Parameters.Seed)},
+		{"sdkVersion", textOrNone(s.SDKVersion)},
+		{"appId", textOrNone(s.AppID)},
 	} {
 		t.row(1, r[0], r[1])
 	}
@@ -207,5 +233,8 @@ func treeRecord(t *treeWriter, b *cer.Bundle) {
 	}
 	for _, n := range rt.NotApplicable {
 		t.row(2, "not applicable", n)
+	}
+	for _, f := range rt.Isolation {
+		t.row(2, "isolation "+f.Name, f.Value)
 	}
 }

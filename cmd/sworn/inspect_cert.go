@@ -2,56 +2,18 @@ package main
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
-	"encoding/pem"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
 
-	"github.com/sworn-run/sworn/internal/limits"
 	"github.com/sworn-run/sworn/verifier"
 )
 
-// showCertificates shows the certificates of a file, one in DER or any number
-// in PEM.
-func showCertificates(t *treeWriter, file []byte) error {
-	var ders [][]byte
-	for rest := bytes.TrimSpace(file); ; {
-		if bytes.HasPrefix(file, []byte(beginDER)) {
-			ders = [][]byte{file}
-			break
-		}
-		block, after := pem.Decode(rest)
-		switch {
-		case block == nil && len(rest) > 0:
-			return errors.New("there is something in the file that is no PEM block")
-		case len(ders) == limits.Certificates:
-			return fmt.Errorf("more than %d certificates in the file", limits.Certificates)
-		case block != nil && block.Type != "CERTIFICATE":
-			return fmt.Errorf("a PEM block of type %q in the file", block.Type)
-		case block != nil:
-			ders, rest = append(ders, block.Bytes), bytes.TrimSpace(after)
-			continue
-		}
-		break
-	}
-	for _, der := range ders {
-		c, err := x509.ParseCertificate(der)
-		if err != nil {
-			return err
-		}
-		treeCertificate(t, c)
-	}
-	return nil
-}
-
 // treeCertificate shows one certificate by the names of RFC 5280, 4.1 and 4.2.
 func treeCertificate(t *treeWriter, c *x509.Certificate) {
-	t.head(fmt.Sprintf("certificate (X.509 v%d, %d bytes, sha256:%x)", c.Version, len(c.Raw), sha256.Sum256(c.Raw)))
+	t.head("certificate", fmt.Sprintf("X.509 v%d, %d bytes, sha256:%x", c.Version, len(c.Raw), sha256.Sum256(c.Raw)))
 	t.rows([][2]string{
 		{"subject", fmt.Sprintf("%q", c.Subject.String())},
 		{"issuer", fmt.Sprintf("%q%s", c.Issuer.String(), selfIssued(c))},
@@ -59,7 +21,7 @@ func treeCertificate(t *treeWriter, c *x509.Certificate) {
 		{"notBefore", c.NotBefore.UTC().Format(time.RFC3339)},
 		{"notAfter", c.NotAfter.UTC().Format(time.RFC3339)},
 		{"signatureAlgorithm", c.SignatureAlgorithm.String()},
-		{"public key", publicKeyText(c)},
+		{"public key", publicKeyText(c.PublicKey)},
 		{"SPKI", fmt.Sprintf("sha256:%x (what policies name a root by)", verifier.SPKIDigest(c))},
 		{"basicConstraints", constraintsText(c)},
 		{"keyUsage", keyUsageText(c.KeyUsage)},
@@ -74,11 +36,7 @@ func treeCertificate(t *treeWriter, c *x509.Certificate) {
 		}
 	}
 	for _, e := range c.Extensions {
-		critical := ""
-		if e.Critical {
-			critical = ", critical"
-		}
-		t.row(1, "extension", fmt.Sprintf("%v (%d bytes%s)", e.Id, len(e.Value), critical))
+		t.row(1, "extension", extensionText(e.Id, len(e.Value), e.Critical))
 	}
 }
 
@@ -91,17 +49,6 @@ func selfIssued(c *x509.Certificate) string {
 		return " (self-signed)"
 	default:
 		return " (the same name, but its own key did not sign it)"
-	}
-}
-
-func publicKeyText(c *x509.Certificate) string {
-	switch k := c.PublicKey.(type) {
-	case *rsa.PublicKey:
-		return fmt.Sprintf("RSA, %d bits", k.N.BitLen())
-	case *ecdsa.PublicKey:
-		return "ECC " + k.Curve.Params().Name
-	default:
-		return c.PublicKeyAlgorithm.String()
 	}
 }
 
@@ -150,14 +97,14 @@ func extKeyUsageText(c *x509.Certificate) string {
 }
 
 // inspectRoots shows a roots folder.
-func (a *app) inspectRoots(dir string) error {
+func (a *app) inspectRoots(dir string, asJSON bool) error {
 	store, err := loadRoots(dir)
 	if err != nil {
 		return err
 	}
-	t := &treeWriter{w: a.stdout}
+	t := &treeWriter{}
 	all := store.Anchors().Roots
-	t.head(fmt.Sprintf("roots (%d, sha256:%x)", len(all), store.Digest()))
+	t.head("roots", fmt.Sprintf("%d, sha256:%x", len(all), store.Digest()))
 	for i := range all {
 		role := all[i].Role
 		if all[i].Product != "" {
@@ -166,5 +113,8 @@ func (a *app) inspectRoots(dir string) error {
 		t.row(1, "role", role)
 		treeCertificate(t, all[i].Certificate)
 	}
-	return t.err
+	if asJSON {
+		return t.writeJSON(a.stdout, "roots folder")
+	}
+	return t.writeText(a.stdout)
 }

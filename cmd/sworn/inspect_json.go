@@ -17,8 +17,8 @@ import (
 func showBundle(t *treeWriter, file []byte) error {
 	if b, err := cer.ParseBundle(file); err == nil {
 		treeRecord(t, b)
-	} else if err := treeForeign(t, file); err != nil {
-		return err
+	} else {
+		treeForeign(t, file)
 	}
 	treeIntegrity(t, file)
 	return nil
@@ -46,24 +46,9 @@ func listOrNone(list []string) string {
 
 // treeForeign shows a bundle that is not one of a capsule: its members and
 // those of its snapshot, as they stand.
-func treeForeign(t *treeWriter, file []byte) error {
-	var top map[string]jsontext.Value
-	if err := json.Unmarshal(file, &top); err != nil {
-		return err
-	}
-	t.head("NexArt bundle (not of the form that a capsule holds)")
-	for _, name := range slices.Sorted(maps.Keys(top)) {
-		var inner map[string]jsontext.Value
-		if name == "snapshot" && json.Unmarshal(top[name], &inner) == nil {
-			t.row(1, name, fmt.Sprintf("%d members", len(inner)))
-			for _, m := range slices.Sorted(maps.Keys(inner)) {
-				t.row(2, m, shortJSON(inner[m]))
-			}
-			continue
-		}
-		t.row(1, name, shortJSON(top[name]))
-	}
-	return nil
+func treeForeign(t *treeWriter, file []byte) {
+	t.head("NexArt bundle", "not of the form that a capsule holds")
+	treeJSON(t, 1, file)
 }
 
 // shortJSON returns a JSON value, cut where it is long.
@@ -82,7 +67,7 @@ func showPolicy(t *treeWriter, file []byte) error {
 	if err != nil {
 		return err
 	}
-	t.head(fmt.Sprintf("policy (%s, %d bytes, sha256:%x)", p.Type, len(file), p.Digest()))
+	t.head("policy", fmt.Sprintf("%s, %d bytes, sha256:%x", p.Type, len(file), p.Digest()))
 	t.row(1, "name", p.Name)
 	for _, set := range p.Slots {
 		t.row(1, "slots", strings.Join(set, " + "))
@@ -150,7 +135,7 @@ func showReport(t *treeWriter, file []byte) error {
 	if err := json.Unmarshal(file, &r); err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
-	t.head("report (" + r.Type + "), as whoever made it says")
+	t.head("report", r.Type+", as whoever made it says")
 	t.rows([][2]string{
 		{"file", r.File},
 		{"headline", r.Headline},

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -25,90 +26,131 @@ const (
 	// beginLog is the first TLV of a log: a record number of 8 bytes (TCG
 	// Canonical Event Log Format, 5.1).
 	beginLog = "\x00\x00\x00\x00\x08"
-	// beginDER is a DER SEQUENCE of 256 to 65,535 bytes, as every certificate
-	// is.
-	beginDER = "\x30\x82"
-	// beginPEM begins a PEM certificate (RFC 7468, 5.1).
-	beginPEM = "-----BEGIN CERTIFICATE-----"
+	// beginDER is a DER SEQUENCE.
+	beginDER = "\x30"
+	// beginPEM begins a PEM block (RFC 7468, 2).
+	beginPEM = "-----BEGIN "
 )
 
 // inspectable says what inspect takes.
-const inspectable = "inspect wants a capsule made by sworn run, a statement, an event log, a quote, a certificate, a policy, a report, a NexArt bundle or a roots folder"
+const inspectable = "inspect knows records (capsules), statements, event logs, quotes, certificates, revocation lists, public keys, " +
+	"time stamps, policies, reports, JSON schemas, NexArt bundles, packages, receipts, envelopes, key documents and snapshots, and roots folders"
 
 // errUnknownKind is content that inspect does not know.
 var errUnknownKind = errors.New("the file is of no kind that is known here")
 
+// kind is a kind of file: what it is called, and how it is shown.
+type kind struct {
+	name string
+	show func(*treeWriter, []byte) error
+}
+
 // inspectFile shows a file of any kind.
-func (a *app) inspectFile(file []byte) error {
+func (a *app) inspectFile(file []byte, asJSON bool) error {
 	// Shown at once or not at all: half a tree would look like a whole one.
-	var out bytes.Buffer
-	t := &treeWriter{w: &out}
-	if err := showFile(t, file); err != nil {
-		if _, ok := errors.AsType[*statusError](err); ok {
-			return err
-		}
+	t := &treeWriter{}
+	k, err := kindOf(file)
+	if err == nil {
+		err = k.show(t, file)
+	}
+	if err != nil {
 		return wrap(err, inspectable)
 	}
-	if t.err != nil {
-		return t.err
+	if asJSON {
+		return t.writeJSON(a.stdout, k.name)
 	}
-	_, err := out.WriteTo(a.stdout)
-	return err
+	return t.writeText(a.stdout)
 }
 
-// showFile tells the kind of a file by its content.
-func showFile(t *treeWriter, file []byte) error {
+// kindOf tells the kind of a file by its content. The error says why there is
+// none.
+func kindOf(file []byte) (kind, error) {
 	text := bytes.TrimSpace(file)
 	switch {
+	case len(file) == 0:
+		return kind{}, fmt.Errorf("the file is empty: %w", errUnknownKind)
 	case len(file) > limits.CapsuleFile:
-		return fmt.Errorf("file of more than %d bytes: %w", limits.CapsuleFile, errUnknownKind)
+		return kind{}, fmt.Errorf("file of more than %d bytes: %w", limits.CapsuleFile, errUnknownKind)
 	case bytes.HasPrefix(file, []byte(beginStatement)):
-		return showStatement(t, file)
+		return kind{"statement", showStatement}, nil
 	case bytes.HasPrefix(file, []byte(beginQuote)):
-		return showQuote(t, file)
+		return kind{"quote", showQuote}, nil
 	case bytes.HasPrefix(file, []byte(beginLog)):
-		return showLog(t, file)
-	case bytes.HasPrefix(file, []byte(beginDER)), bytes.HasPrefix(text, []byte(beginPEM)):
-		return showCertificates(t, file)
+		return kind{"event log", showLog}, nil
+	case bytes.HasPrefix(file, []byte(beginDER)):
+		return derKind(file)
+	case bytes.HasPrefix(text, []byte(beginPEM)):
+		return kind{"PEM file", showPEM}, nil
 	case bytes.HasPrefix(text, []byte("{")):
-		return showJSON(t, file)
+		return jsonKind(file)
 	case bytes.HasPrefix(text, []byte(base64.RawURLEncoding.EncodeToString([]byte(beginStatement)[:18]))):
-		raw, err := base64.RawURLEncoding.Strict().DecodeString(string(text))
-		if err != nil {
-			return fmt.Errorf("statement in base64url: %w", err)
-		}
-		return showStatement(t, raw)
+		return kind{"statement in base64url", showStatementText}, nil
 	default:
-		return errUnknownKind
+		return kind{}, errUnknownKind
 	}
 }
 
-// showJSON tells the kind of a JSON text by its members.
-func showJSON(t *treeWriter, file []byte) error {
+// jsonKind tells the kind of a JSON text by its members.
+func jsonKind(file []byte) (kind, error) {
 	if err := cer.Strict(file, limits.BundleDepth); err != nil {
-		return err
+		return kind{}, err
 	}
 	var m map[string]jsontext.Value
 	if err := json.Unmarshal(file, &m); err != nil {
-		return err
+		return kind{}, err
 	}
-	var kind string
-	if v, ok := m["type"]; ok && v.Kind() == '"' {
-		if err := json.Unmarshal(v, &kind); err != nil {
-			return err
+	is := func(member, value string) bool { return string(m[member]) == `"`+value+`"` }
+	has := func(members ...string) bool {
+		for _, name := range members {
+			if m[name] == nil {
+				return false
+			}
 		}
+		return true
 	}
 	switch {
-	case m["cer"] != nil || m["statement"] != nil:
-		return treeCapsule(t, file)
-	case m["bundleType"] != nil:
-		return showBundle(t, file)
-	case kind == verifier.PolicyType:
-		return showPolicy(t, file)
-	case kind == verifier.ReportType:
-		return showReport(t, file)
+	case has("statement", "evidence"), has("cer", "log"):
+		return kind{"record", showCapsule}, nil
+	case is("type", verifier.PolicyType):
+		return kind{"policy", showPolicy}, nil
+	case is("type", verifier.ReportType):
+		return kind{"report", showReport}, nil
+	case has("bundleType"):
+		return kind{"NexArt bundle", showBundle}, nil
+	case has("cer"):
+		return kind{"NexArt package", showPackage}, nil
+	case has("keys"):
+		return kind{"NexArt key document", showKeys}, nil
+	case has("receipt"), has("receiptVersion"), has("attestationId"):
+		return kind{"NexArt receipt", showReceipt}, nil
+	case has("envelopeType"), has("verificationEnvelope"):
+		return kind{"NexArt envelope", showEnvelope}, nil
+	case has("executionId", "parameters"):
+		return kind{"NexArt snapshot", showSnapshot}, nil
+	case has("$schema"):
+		return kind{"JSON schema", showSchema}, nil
+	case has("type"):
+		return kind{}, fmt.Errorf("JSON of type %s: %w", shortJSON(m["type"]), errUnknownKind)
 	default:
-		return errUnknownKind
+		return kind{}, errUnknownKind
+	}
+}
+
+// kindHint says what a file is that was taken for another, if that is known:
+// the most frequent mistake is two paths that changed places.
+func kindHint(name string, file []byte, wanted string) string {
+	k, err := kindOf(file)
+	switch {
+	case len(file) == 0:
+		return "the file is empty: give the path of a " + wanted
+	case err != nil || k.name == wanted:
+		return ""
+	default:
+		article := "a "
+		if strings.ContainsAny(k.name[:1], "aeiou") {
+			article = "an "
+		}
+		return name + " is " + article + k.name + ", not a " + wanted + ": sworn inspect " + name
 	}
 }
 
@@ -120,12 +162,21 @@ func showStatement(t *treeWriter, raw []byte) error {
 	return nil
 }
 
+// showStatementText shows a statement in base64url, as capsules hold it.
+func showStatementText(t *treeWriter, file []byte) error {
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(string(bytes.TrimSpace(file)))
+	if err != nil {
+		return fmt.Errorf("statement in base64url: %w", err)
+	}
+	return showStatement(t, raw)
+}
+
 func showQuote(t *treeWriter, raw []byte) error {
 	details, err := tpm.QuoteDetails(raw)
 	if err != nil {
 		return err
 	}
-	t.head(fmt.Sprintf("quote (TPMS_ATTEST, TPM 2.0 Part 2, 10.12.12, %d bytes)", len(raw)))
+	t.head("quote", fmt.Sprintf("TPMS_ATTEST, TPM 2.0 Part 2, 10.12.12, %d bytes", len(raw)))
 	for _, d := range details {
 		t.row(1, d.Name, d.Value)
 	}

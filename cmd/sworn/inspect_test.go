@@ -62,7 +62,7 @@ func specimens(tb testing.TB) []specimen {
 	statement := []string{"type 1, run", "clock 0, the host's", "sequence 0", "body none", "slot 0 format 1 (tpm), mode 1 (direct), anchor 1 (register)"}
 	certificate := []string{"basicConstraints CA true", "keyUsage keyCertSign, cRLSign", "public key ECC P-256"}
 	return []specimen{
-		{"capsule", page, append([]string{"disclosure hash", "clockInfo.safe true", "exit code 0, timeout false", digest}, statement...)},
+		{"capsule", page, append([]string{"disclosure hash", "parameters.temperature 0", "isolation closed_root yes", "SPKI sha256:", "register 13 (sha256)", "clockInfo.safe true", "exit code 0, timeout false", digest}, statement...)},
 		{"statement", c.Statement, statement},
 		{"statement in base64url", []byte(base64.RawURLEncoding.EncodeToString(c.Statement) + "\n"), statement},
 		{"log", c.Log, []string{`launch tag`, `separator`, "replay register 13 (sha256) then is"}},
@@ -97,7 +97,7 @@ func inspect(tb testing.TB, file []byte) (code int, stdout, stderr string) {
 
 // Every kind of file is told by its content, and shown.
 func TestInspectKinds(t *testing.T) {
-	for _, s := range specimens(t) {
+	for _, s := range slices.Concat(specimens(t), foreignSpecimens(t)) {
 		t.Run(s.name, func(t *testing.T) {
 			code, out, errs := inspect(t, s.file)
 			if code != 0 || errs != "" {
@@ -177,7 +177,7 @@ func TestInspectRefuses(t *testing.T) {
 		"PEM with a tail": append(bytes.Clone(goldenFile(t, "roots/tpm-ak/SIMULATED-tpm-maker.pem")), "tail"...),
 		"a key":           []byte("-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n"),
 	}
-	for _, s := range specimens(t) {
+	for _, s := range slices.Concat(specimens(t), foreignSpecimens(t)) {
 		if len(s.file) > 0 && s.name != "report" && s.name != "policy" && !strings.Contains(s.name, "PEM") {
 			files[s.name+", cut"] = s.file[:len(s.file)-2]
 		}
@@ -194,7 +194,7 @@ func TestInspectRefuses(t *testing.T) {
 // nothing that a terminal would obey.
 func FuzzInspect(f *testing.F) {
 	n := 0
-	for _, s := range specimens(f) {
+	for _, s := range slices.Concat(specimens(f), foreignSpecimens(f)) {
 		f.Add(s.file)
 		n++
 	}
@@ -204,7 +204,7 @@ func FuzzInspect(f *testing.F) {
 	f.Fuzz(func(t *testing.T, file []byte) {
 		var out, errs bytes.Buffer
 		a := &app{stdout: &out, stderr: &errs}
-		code := a.exit(a.inspectFile(file))
+		code := a.exit(a.inspectFile(file, false))
 		shown, refused := code == 0 && out.Len() > 0 && errs.Len() == 0, code == exitUsage && out.Len() == 0 && strings.HasPrefix(errs.String(), "error: ")
 		if !shown && !refused {
 			t.Fatalf("exit %d, %d bytes shown, %q", code, out.Len(), &errs)

@@ -2,17 +2,20 @@ package main
 
 import (
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/hex"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/sworn-run/sworn/attest"
 	"github.com/sworn-run/sworn/cer"
+	"github.com/sworn-run/sworn/tpm"
 	"github.com/sworn-run/sworn/verifier"
 )
 
 func treeStatement(t *treeWriter, raw []byte) {
-	t.head(fmt.Sprintf("statement (v1, %d bytes, sha256:%x)", len(raw), sha256.Sum256(raw)))
+	t.head("statement", fmt.Sprintf("v1, %d bytes, sha256:%x", len(raw), sha256.Sum256(raw)))
 	st, err := attest.ParseStatement(raw)
 	if err != nil {
 		t.row(1, "cannot be read", err.Error())
@@ -71,10 +74,10 @@ func treeSlot(t *treeWriter, s *attest.Slot, statement []byte) {
 func treeLog(t *treeWriter, raw []byte) {
 	l, err := attest.ParseLog(raw)
 	if err != nil {
-		t.head("log: cannot be read: " + err.Error())
+		t.head("log", "cannot be read: "+err.Error())
 		return
 	}
-	t.head(fmt.Sprintf("log (TCG CEL-TLV, register %d, banks %v, %d events, %d bytes)", l.Register, l.Banks, len(l.Events), len(raw)))
+	t.head("log", fmt.Sprintf("TCG CEL-TLV, register %d, banks %v, %d events, %d bytes", l.Register, l.Banks, len(l.Events), len(raw)))
 	tag := [32]byte{}
 	for i := range l.Events {
 		e := &l.Events[i]
@@ -83,6 +86,7 @@ func treeLog(t *treeWriter, raw []byte) {
 			t.row(1, "launch tag", hex.EncodeToString(tag[:]))
 		}
 		t.row(1, fmt.Sprintf("%d %v", e.Index, e.Type), eventText(e))
+		treeFacts(t, e)
 	}
 }
 
@@ -92,21 +96,100 @@ func eventText(e *attest.Event) string {
 		return "withheld, SHA-256 of salt and data " + hex.EncodeToString(e.DataHash[:])
 	}
 	switch e.Type {
-	case attest.EventComponent, attest.EventEnvironment, attest.EventOrigin, attest.EventLaunchBegin, attest.EventEnd:
+	case attest.EventComponent:
+		if c, err := cer.ParseComponent(e.Data); err == nil {
+			return componentText(c)
+		}
+	case attest.EventEnvironment:
+		if env, err := cer.ParseEnvironment(e.Data); err == nil {
+			return fmt.Sprintf("%s, %d facts", env.Kind, len(env.Facts))
+		}
+	case attest.EventKey:
+		return hex.EncodeToString(e.Data) + " (SubjectPublicKeyInfo of the launch key)"
+	case attest.EventCommit:
+		return hex.EncodeToString(e.Data) + " (SHA-256 of the statement)"
+	case attest.EventSeparator:
+		return hexOrNone(e.Data)
+	case attest.EventOrigin, attest.EventLaunchBegin, attest.EventEnd:
 		return string(e.Data)
-	case attest.EventKey, attest.EventSeparator, attest.EventCommit:
-		return hex.EncodeToString(e.Data)
+	}
+	return hexOrNone(e.Data)
+}
+
+// componentText shows a component on one line.
+func componentText(c *cer.Component) string {
+	words := []string{c.Role}
+	for _, s := range []string{c.Name, string(c.Value), strings.Join(c.Digest, " or ")} {
+		if s != "" {
+			words = append(words, s)
+		}
+	}
+	text := strings.Join(words, " ")
+	if c.Size != "" {
+		text += ", " + c.Size + " bytes"
+	}
+	if c.Protection != "" {
+		text += ", " + c.Protection
+	}
+	if c.Path != "" && c.Path != c.Name {
+		text += ", at " + c.Path
+	}
+	return text
+}
+
+// treeFacts shows the facts of an environment event, and what weights say of
+// themselves, each on a line.
+func treeFacts(t *treeWriter, e *attest.Event) {
+	if e.Disclosed && e.Type == attest.EventComponent {
+		if c, err := cer.ParseComponent(e.Data); err == nil && len(c.Described) > 0 {
+			t.row(2, "describes itself", "the file's own word, checked by nobody")
+			for _, f := range c.Described {
+				t.row(3, f.Name, f.Value)
+			}
+		}
+	}
+	if !e.Disclosed || e.Type != attest.EventEnvironment {
+		return
+	}
+	env, err := cer.ParseEnvironment(e.Data)
+	if err != nil {
+		t.row(2, "cannot be read", err.Error())
+		return
+	}
+	for _, f := range env.Facts {
+		t.row(2, f.Name, f.Value+factUnit(env.Kind, f.Name))
+	}
+}
+
+// factUnit names the unit of a fact that is a number.
+func factUnit(kind, name string) string {
+	if kind != cer.KindLimits {
+		return ""
+	}
+	switch name {
+	case "address_space", "file_size":
+		return " bytes (0: no limit)"
+	case "cpu_seconds":
+		return " s (0: no limit)"
+	case "timeout_ms":
+		return " ms"
+	case "open_files", "processes":
+		return " (0: no limit)"
 	default:
-		return hex.EncodeToString(e.Data)
+		return ""
 	}
 }
 
 func treeEvidence(t *treeWriter, evidence []attest.Evidence) {
 	for i := range evidence {
 		ev := &evidence[i]
-		t.head(fmt.Sprintf("evidence, slot %d, format %d", ev.Slot, ev.Format))
+		t.head("evidence", fmt.Sprintf("slot %d, format %d", ev.Slot, ev.Format))
+		var certificates [][]byte
 		for _, p := range ev.Parts {
 			t.row(1, p.Name, fmt.Sprintf("%d bytes", len(p.Data)))
+			if p.Name == tpm.PartCertificate {
+				certificates = append(certificates, p.Data)
+			}
 		}
 		for _, s := range verifier.Schemes() {
 			if s.Describe().Format != ev.Format {
@@ -117,11 +200,17 @@ func treeEvidence(t *treeWriter, evidence []attest.Evidence) {
 				t.row(1, s.Describe().Name, "refused: "+err.Error())
 				continue
 			}
+			t.row(1, s.Describe().Name, "what the parts say")
 			for _, d := range claims.Details {
 				t.row(2, d.Name, d.Value)
 			}
 			for _, r := range claims.Registers {
 				t.row(2, fmt.Sprintf("register %d (%v)", r.Index, r.Bank), hex.EncodeToString(r.Value))
+			}
+		}
+		for _, der := range certificates {
+			if c, err := x509.ParseCertificate(der); err == nil {
+				treeCertificate(t, c)
 			}
 		}
 	}

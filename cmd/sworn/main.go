@@ -5,6 +5,8 @@
 // failed and its record says so, 2 usage or I/O.
 package main
 
+//go:generate go test -count=1 -run ^(TestManPages|TestChecksPage)$ . -args -update
+
 import (
 	"context"
 	"io"

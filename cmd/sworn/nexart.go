@@ -16,6 +16,9 @@ import (
 	"github.com/sworn-run/sworn/internal/limits"
 )
 
+// maxStepID is how much of a stepId is shown, in bytes.
+const maxStepID = 100
+
 // maxKeyDocument is the largest key document, 1 MiB.
 const maxKeyDocument = 1 << 20
 
@@ -59,6 +62,9 @@ comes with the record is never used. Without --keys every signature fails.
 With --json, each file is one line: {file, status, integrity, receipt, envelope,
 codes, notes}.
 
+A file that cannot be read is told on standard error, and the others are judged
+all the same.
+
 Exit status: 0 all verified, 1 not all, 2 usage or I/O.`,
 		Example: `  sworn nexart verify record.json
   sworn nexart verify --keys nexart-node.json package.json
@@ -76,17 +82,24 @@ Exit status: 0 all verified, 1 not all, 2 usage or I/O.`,
 	return cmd
 }
 
-// nexartVerify judges each file; one that is not verified decides the status.
+// nexartVerify judges each file; one that is not verified decides the status, and
+// before it one that cannot be read.
 func (a *app) nexartVerify(keyFile string, asJSON bool, files []string) error {
 	keys, err := loadNexartKeys(keyFile)
 	if err != nil {
 		return err
 	}
 	var worst error
+	unread := false
 	for _, name := range files {
 		b, err := readCapsule(name)
-		if err != nil {
+		if err != nil && len(files) == 1 {
 			return err
+		}
+		if err != nil {
+			_ = a.exit(err)
+			unread = true
+			continue
 		}
 		r := nexart.Verify(b, keys)
 		if asJSON {
@@ -107,6 +120,9 @@ func (a *app) nexartVerify(keyFile string, asJSON bool, files []string) error {
 		if worst == nil {
 			worst = &statusError{code: exitNotTrusted, hint: hint}
 		}
+	}
+	if unread {
+		return &statusError{code: exitUsage, hint: noHint}
 	}
 	return worst
 }
@@ -176,7 +192,11 @@ func writeNexartText(w io.Writer, name string, r *nexart.Report, many bool) erro
 		fmt.Fprintf(&b, "  codes      %s\n", strings.Join(texts(r.Codes), " "))
 	}
 	for _, s := range r.Steps {
-		fmt.Fprintf(&b, "  step       %s: integrity %v, receipt %v, envelope %v\n", line(s.ID), s.Report.Integrity, s.Report.Receipt, s.Report.Envelope)
+		id := s.ID
+		if len(id) > maxStepID {
+			id = id[:maxStepID] + "…"
+		}
+		fmt.Fprintf(&b, "  step       integrity %v, receipt %v, envelope %v: %s\n", s.Report.Integrity, s.Report.Receipt, s.Report.Envelope, line(id))
 	}
 	for _, n := range r.Notes {
 		fmt.Fprintf(&b, "  %-10s %s\n", n.Kind, line(n.Text))

@@ -91,7 +91,7 @@ var nexartVectors = []nexartVector{
 	{"negative/n36-trailing-garbage", "FAILED", "CANONICALIZATION_ERROR", "", `refused where it is parsed, as theirs is`},
 	{"later/l01-context-signals-1.2.0", "VERIFIED", "", "", ""},
 	{"later/l02-context-signals-tampered", "FAILED", "CERTIFICATE_HASH_MISMATCH", "", ""},
-	{"later/l03-context-extra-member", "VERIFIED", "", "uncovered", ""},
+	{"later/l03-context-extra-member", "VERIFIED (supplemental)", "CONTEXT_NOT_PROTECTED", "uncovered", ""},
 	{"later/l04-context-empty-signals", "VERIFIED", "", "uncovered", ""},
 	{"later/l05-jcs-1.3.0", "VERIFIED", "", "", `1.3.0 is supported`},
 	{"later/l06-hash-only-redacted", "VERIFIED", "NODE_RECEIPT_MISSING", "withheld uncovered redacted stamp", `records without prompt, input and output are supported; what is withheld is listed`},

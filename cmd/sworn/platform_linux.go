@@ -2,12 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"path/filepath"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -20,69 +16,12 @@ import (
 
 // addPlatform adds the commands that need Linux.
 func (a *app) addPlatform(root *cobra.Command) {
-	root.AddCommand(a.runCommand(), a.measureCommand(), a.simulateCommand(), a.doctorCommand())
+	root.AddCommand(a.runCommand(), a.measureCommand(), a.protectCommand(), a.simulateCommand(), a.doctorCommand())
 }
 
 // addPolicyPlatform adds the policy commands that need Linux.
 func (a *app) addPolicyPlatform(policy *cobra.Command) {
 	policy.AddCommand(a.policyFromFiles())
-}
-
-// measured is one line of `sworn measure`.
-type measured struct {
-	Path   string   `json:"path"`
-	Size   uint64   `json:"size"`
-	Digest []string `json:"digest"`
-}
-
-func (a *app) measureCommand() *cobra.Command {
-	var asJSON bool
-	cmd := &cobra.Command{
-		Use:   "measure [flags] PATH...",
-		Short: "Print the digests a launch would measure, without running anything",
-		Long: `Prints the digest of each file, or of each file below a folder, as policies name
-it. The digest sha256 is SHA-256 over the file's bytes, as sha256sum prints it.`,
-		Example: "  sworn measure /usr/share/tesseract-ocr/5/tessdata/eng.traineddata",
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return usage("sworn measure PATH", "no path given")
-			}
-			return nil
-		},
-		RunE: func(_ *cobra.Command, args []string) error { return a.measure(args, asJSON) },
-	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object per file")
-	return cmd
-}
-
-func (a *app) measure(paths []string, asJSON bool) error {
-	for _, top := range paths {
-		err := filepath.WalkDir(top, func(path string, d fs.DirEntry, err error) error {
-			if err != nil {
-				return err
-			}
-			if d.IsDir() {
-				return nil
-			}
-			sum, size, err := launch.HashFile(path)
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				b, err := json.Marshal(measured{path, size, []string{cer.SHA256Digest(sum)}})
-				if err == nil {
-					_, err = fmt.Fprintf(a.stdout, "%s\n", b)
-				}
-				return err
-			}
-			_, err = fmt.Fprintf(a.stdout, "%s  %s\n", cer.SHA256Digest(sum), line(path))
-			return err
-		})
-		if err != nil {
-			return wrap(err, "give paths of regular files or folders")
-		}
-	}
-	return nil
 }
 
 func (a *app) policyFromFiles() *cobra.Command {
@@ -101,11 +40,11 @@ where you trust the files; the roots folder says whose TPMs you accept.`,
     --waive slot.measurement="what booted is not appraised yet" \
     --waive launcher.rooted="what booted is not appraised yet" -- \
     tesseract stdin stdout --tessdata-dir {weights.dir} -l eng`,
-		RunE: func(_ *cobra.Command, command []string) error {
-			if len(command) == 0 {
+		RunE: func(cmd *cobra.Command, command []string) error {
+			if len(command) == 0 && j.image == "" && j.imageArchive == "" {
 				return usage("sworn policy from-files --roots DIR -- COMMAND ARGUMENT…", "no command given")
 			}
-			p, err := j.policy(command, roots, name, bank, pcr)
+			p, plan, err := j.policy(cmd.Context(), command, roots, name, bank, pcr)
 			if err != nil {
 				return err
 			}
@@ -117,6 +56,8 @@ where you trust the files; the roots folder says whose TPMs you accept.`,
 			if err := p.AddWaivers(waivers); err != nil {
 				return wrap(err, "sworn policy from-files --help")
 			}
+			a.noteUnused(plan)
+			a.noteNever(p)
 			return a.writePolicy(p, out)
 		},
 	}
@@ -136,10 +77,10 @@ where you trust the files; the roots folder says whose TPMs you accept.`,
 }
 
 // policy computes a policy from files.
-func (j *jobFlags) policy(command []string, roots, name, bank string, pcr uint32) (*verifier.Policy, error) {
+func (j *jobFlags) policy(ctx context.Context, command []string, roots, name, bank string, pcr uint32) (*verifier.Policy, *launch.Plan, error) {
 	store, err := loadRoots(roots)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var spki []string
 	if store != nil {
@@ -149,25 +90,38 @@ func (j *jobFlags) policy(command []string, roots, name, bank string, pcr uint32
 		}
 	}
 	if len(spki) == 0 {
-		return nil, usage("--roots DIR with tpm-ak/<root>.pem in it", "no root of role tpm-ak given: whose TPMs do you accept?")
+		return nil, nil, usage("--roots DIR with tpm-ak/<root>.pem in it", "no root of role tpm-ak given: whose TPMs do you accept?")
 	}
 	alg, err := attest.ParseAlg(bank)
-	if err != nil {
-		return nil, wrap(err, "--bank sha256")
+	if err != nil || !alg.Accepted() {
+		return nil, nil, usage("--bank sha256", "bank %q: want sha256, sha384 or sha512", bank)
+	}
+	if pcr > 15 {
+		return nil, nil, usage("--pcr 13", "--pcr %d: want 0 to 15, the others can be reset", pcr)
 	}
 	job, err := j.job(command)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	plan, err := launch.NewPlan(job)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	components, err := plan.Measure()
+	components, err := plan.Measure(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return verifier.NewPolicy(name, components, spki, alg, pcr), nil
+	p := verifier.NewPolicy(name, components, spki, alg, pcr)
+	if j.protect != launch.ProtectSealed {
+		p.Protection = append(p.Protection, verifier.ProtectionVerity)
+	}
+	weights, keys := plan.Signed()
+	for _, w := range weights {
+		p.ModelSigners = append(p.ModelSigners, verifier.ModelSigner{Weights: w, SPKI: keys})
+	}
+	p.Network = j.network
+	p.Devices = append(p.Devices, job.Devices...)
+	return p, plan, nil
 }
 
 func (a *app) simulateCommand() *cobra.Command {
@@ -176,7 +130,7 @@ func (a *app) simulateCommand() *cobra.Command {
 		Short:   "Start a software TPM with a maker of its own",
 		Long:    "Starts simulated hardware roots for tests and CI. What they attest is worth nothing.",
 		Example: "  sworn simulate tpm --dir /tmp/tpm --detach",
-		Args:    cobra.NoArgs,
+		Args:    noArguments,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	var dir, tcp string
@@ -189,18 +143,23 @@ starts swtpm under the folder, activates its attestation key and certifies it in
 NV where clouds keep it. State and keys persist in the folder.`,
 		Example: `  sworn simulate tpm --dir /tmp/tpm --detach
   sworn simulate tpm --dir /tmp/tpm --stop`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if dir == "" {
+			switch {
+			case dir == "" && stop:
+				return usage("sworn simulate tpm --dir DIR --stop", "no --dir DIR given")
+			case dir == "":
 				return usage("sworn simulate tpm --dir /tmp/tpm --detach", "no --dir DIR given")
-			}
-			if stop {
+			case stop:
 				return a.stopTPM(cmd.Context(), dir)
 			}
 			if tcp != "" {
 				tcp = "tcp:" + tcp
 			}
 			s, err := simulator.StartSWTPM(cmd.Context(), simulator.Options{Dir: dir, Addr: tcp, Detach: detach})
+			if tcp != "" && errors.Is(err, attest.ErrArgument) {
+				return wrap(err, "--tcp 127.0.0.1:2321")
+			}
 			if err != nil {
 				return wrap(err, simulatorHint(err))
 			}
@@ -227,7 +186,7 @@ NV where clouds keep it. State and keys persist in the folder.`,
 
 func (a *app) stopTPM(ctx context.Context, dir string) error {
 	if err := simulator.StopSWTPM(ctx, dir); err != nil {
-		return wrap(err, simulatorHint(err))
+		return wrap(err, "--stop wants the --dir that it was started with, and its user")
 	}
 	_, err := fmt.Fprintln(a.stdout, "stopped")
 	return err
@@ -241,62 +200,8 @@ func simulatorHint(err error) string {
 	case errors.Is(err, simulator.ErrNotBuilt):
 		return "build with -tags simulator, or start a software TPM: sworn simulate tpm --dir /tmp/tpm --detach"
 	case errors.Is(err, simulator.ErrRunning):
-		return "it is running already; stop it with --stop"
+		return "it is running already: use it, or stop it with sworn simulate tpm --dir DIR --stop"
 	default:
 		return "choose a short --dir that this user may write, such as /tmp/tpm"
 	}
 }
-
-// finding is one line of `sworn doctor`.
-type finding struct {
-	Name   string `json:"name"`
-	OK     bool   `json:"ok"`
-	Found  string `json:"found"`
-	Change string `json:"change,omitempty"`
-}
-
-func (a *app) doctorCommand() *cobra.Command {
-	var asJSON bool
-	var tpm string
-	cmd := &cobra.Command{
-		Use:   "doctor [flags]",
-		Short: "Say what this machine and this user can attest, and what is missing",
-		Long: `Looks for hardware roots and for what the kernel lets this user do, and names the
-one command that would change each.`,
-		Example: "  sworn doctor\n  sworn doctor --tpm unix:/tmp/tpm/tpm.sock --json",
-		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			for _, f := range a.diagnose(cmd.Context(), tpm) {
-				if err := a.printFinding(f, asJSON); err != nil {
-					return err
-				}
-			}
-			return nil
-		},
-	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object per line")
-	cmd.Flags().StringVar(&tpm, "tpm", "", "`ADDRESS` of the TPM to look at (default /dev/tpmrm0)")
-	return cmd
-}
-
-func (a *app) printFinding(f finding, asJSON bool) error {
-	if asJSON {
-		b, err := json.Marshal(f)
-		if err == nil {
-			_, err = fmt.Fprintf(a.stdout, "%s\n", b)
-		}
-		return err
-	}
-	mark := "ok     "
-	if !f.OK {
-		mark = "missing"
-	}
-	_, err := fmt.Fprintf(a.stdout, "%s  %-20s %s\n", mark, f.Name, line(f.Found))
-	if err == nil && f.Change != "" && !f.OK {
-		_, err = fmt.Fprintf(a.stdout, "         %-20s → %s\n", "", f.Change)
-	}
-	return err
-}
-
-// doctorTimeout bounds what doctor waits for a TPM.
-const doctorTimeout = 8 * time.Second

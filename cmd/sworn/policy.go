@@ -1,11 +1,14 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/sworn-run/sworn/cer"
 	"github.com/sworn-run/sworn/internal/limits"
 	"github.com/sworn-run/sworn/verifier"
 )
@@ -18,7 +21,7 @@ func (a *app) policyCommand() *cobra.Command {
 keys, over which components. It is a JSON file; its schema: sworn policy schema.`,
 		Example: `  sworn policy from-record golden.cer.json --roots roots/ -o policy.json
   sworn policy check policy.json`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(a.policyFromRecord(), a.policyCheck(), a.policySchema())
@@ -80,7 +83,15 @@ func (a *app) fromRecord(record, roots, name, out string, waive []string) error 
 	}
 	p, err := verifier.PolicyFromRecord(b, store, time.Now(), name, waivers)
 	if err != nil {
-		return wrap(err, `inspect it with "sworn verify --explain"; waive a required check with --waive ID="reason"`)
+		hint := kindHint(record, b, "record")
+		switch {
+		case hint != "":
+		case store == nil:
+			hint = "say whose TPMs you trust: --roots DIR (sworn explain slot.identity)"
+		default:
+			hint = `inspect it with "sworn verify --explain"; waive a required check with --waive ID="reason"`
+		}
+		return wrap(err, hint)
 	}
 	return a.writePolicy(p, out)
 }
@@ -99,31 +110,49 @@ func (a *app) writePolicy(p *verifier.Policy, out string) error {
 }
 
 func (a *app) policyCheck() *cobra.Command {
-	return &cobra.Command{
-		Use:     "check FILE",
-		Short:   "Check a policy and say what weakens it",
-		Long:    "Checks a policy file strictly, and lists what in it weakens a verdict.",
-		Example: "  sworn policy check policy.json",
-		Args:    oneFile("sworn policy check FILE"),
-		RunE: func(_ *cobra.Command, args []string) error {
-			b, err := readFile(args[0], limits.PolicyFile)
-			if err != nil {
-				return err
-			}
-			p, err := verifier.ParsePolicy(b)
-			if err != nil {
-				return wrap(fmt.Errorf("%s: %w", args[0], err), "sworn policy schema")
-			}
-			for _, l := range p.Lint() {
-				if _, err := fmt.Fprintln(a.stdout, "weakens:", line(l)); err != nil {
-					return err
-				}
-			}
-			d := p.Digest()
-			_, err = fmt.Fprintf(a.stdout, "ok: %d components, sha256:%x\n", len(p.Components), d)
-			return err
-		},
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "check [flags] FILE",
+		Short: "Check a policy and say what weakens it",
+		Long: `Checks a policy file strictly, and lists what in it weakens a verdict.
+
+With --json the answer is one object {file, components, digest, weakens}.`,
+		Example: `  sworn policy check policy.json
+  sworn policy check --json policy.json | jq -r .digest`,
+		Args: oneFile("sworn policy check FILE"),
+		RunE: func(_ *cobra.Command, args []string) error { return a.checkPolicy(args[0], asJSON) },
 	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
+	return cmd
+}
+
+func (a *app) checkPolicy(name string, asJSON bool) error {
+	b, err := readFile(name, limits.PolicyFile)
+	if err != nil {
+		return err
+	}
+	p, err := verifier.ParsePolicy(b)
+	if err != nil {
+		return wrap(fmt.Errorf("%s: %w", name, err), policyHint(name, b, "sworn policy schema"))
+	}
+	weak, digest := p.Lint(), p.Digest()
+	if asJSON {
+		enc := json.NewEncoder(a.stdout)
+		enc.SetEscapeHTML(false)
+		return enc.Encode(struct {
+			File       string   `json:"file"`
+			Components int      `json:"components"`
+			Digest     string   `json:"digest"`
+			Weakens    []string `json:"weakens"`
+		}{name, len(p.Components), cer.SHA256Digest(digest), slices.Concat([]string{}, weak)})
+	}
+	for _, l := range weak {
+		if _, err := fmt.Fprintln(a.stdout, "weakens:", line(l)); err != nil {
+			return err
+		}
+	}
+	_, err = fmt.Fprintf(a.stdout, "ok: %d components, sha256:%x\n", len(p.Components), digest)
+	return err
 }
 
 func (a *app) policySchema() *cobra.Command {
@@ -132,7 +161,7 @@ func (a *app) policySchema() *cobra.Command {
 		Short:   "Print the JSON Schema of policies",
 		Long:    "Prints the JSON Schema (2020-12) of sworn.policy/v1.",
 		Example: "  sworn policy schema > policy.schema.json",
-		Args:    cobra.NoArgs,
+		Args:    noArguments,
 		RunE: func(*cobra.Command, []string) error {
 			_, err := a.stdout.Write(verifier.PolicySchema())
 			return err

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -45,6 +46,26 @@ func (p *progress) update(done, total uint64) {
 	}
 	p.shown = true
 	_, _ = fmt.Fprintf(p.w, "\rmeasuring %3d %%  %s of %s  %s/s  %v left \x1b[K", done*100/total, sizeText(done), sizeText(total), sizeText(uint64(rate)), eta)
+}
+
+// watch shows how far a counter has come until the function that it returns is
+// called, which removes the bar.
+func (p *progress) watch(done *atomic.Uint64, total uint64) (stop func()) {
+	end := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		tick := time.NewTicker(100 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-end:
+				return
+			case <-tick.C:
+				p.update(done.Load(), total)
+			}
+		}
+	})
+	return func() { close(end); wg.Wait(); p.clear() }
 }
 
 // clear removes the bar.

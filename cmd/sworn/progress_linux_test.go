@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -34,5 +35,20 @@ func TestProgress(t *testing.T) {
 	q.clear()
 	if plain.Len() != 0 {
 		t.Errorf("no terminal, and yet %q", plain.String())
+	}
+}
+
+// TestProgressWatch: a counter is shown while it counts, and nothing is after
+// that.
+func TestProgressWatch(t *testing.T) {
+	var b bytes.Buffer
+	var done atomic.Uint64
+	done.Store(250e6)
+	p := &progress{w: &b, start: time.Now().Add(-10 * time.Second)}
+	stop := p.watch(&done, 1e9)
+	time.Sleep(350 * time.Millisecond)
+	stop()
+	if got := b.String(); !strings.Contains(got, " 25 %") || !strings.HasSuffix(got, "\r\x1b[K") {
+		t.Errorf("got %q", got)
 	}
 }

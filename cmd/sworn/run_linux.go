@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -32,8 +32,10 @@ func maybeInit() { jail.MaybeInit() }
 // jobFlags are the flags that say what to run; `run` and `policy from-files`
 // share them.
 type jobFlags struct {
-	weights, config, add, params, env, limits []string
-	input                                     string
+	weights, config, add, params, env, limits, devices []string
+	signatures, signers                                []string
+	input, protect, image, imageArchive, imageStore    string
+	flat, network                                      bool
 }
 
 // deviceFlags are the flags that say what anchors and quotes.
@@ -53,13 +55,23 @@ type runFlags struct {
 
 func (j *jobFlags) register(cmd *cobra.Command) {
 	fl := cmd.Flags()
-	fl.StringArrayVar(&j.weights, "weights", nil, "weights file or folder, `[NAME=]PATH` (repeatable), at {weights} or {weights:NAME}")
+	fl.StringArrayVar(&j.weights, "weights", nil, "weights file or folder, `[NAME=]PATH` (repeatable), at {weights} or {weights:NAME}; or [NAME=]verity:FILE, a volume that \"sworn protect\" described, at {weights.dir}")
+	fl.StringVar(&j.protect, "protect", launch.ProtectAuto, "how weights are kept from changing: `auto` (fs-verity where it is enabled, else a private copy), verity, sealed, none")
+	fl.StringArrayVar(&j.signatures, "model-signature", nil, "the OpenSSF model signature of weights, `[NAME=]FILE` (repeatable): a wrong one stops the launch")
+	fl.StringArrayVar(&j.signers, "model-key", nil, "the public key of a model signer, PEM `FILE` (repeatable), to check --model-signature with")
+	fl.StringVar(&j.image, "image", "", "run in a container image: `oci:DIR[:TAG]` or oci:DIR@sha256:DIGEST, a layout in a folder; the command is looked up in it, and is its own if none is given")
+	fl.StringVar(&j.imageArchive, "image-archive", "", "run in a container image that is one `FILE`, of docker save or a layout, also FILE@sha256:DIGEST")
+	fl.StringVar(&j.imageStore, "image-store", "", "keep uncompressed layers in `DIR` (default sworn/images in the user's cache folder; none: nowhere); nothing in it is trusted")
+	fl.BoolVar(&j.flat, "flat", false, "record the flat SHA-256 of weights of any size, and of those under verity, which costs a reading")
+	fl.StringArrayVar(&j.devices, "device", nil, "let the job open a device, `PATH` (repeatable), such as /dev/nvidia0; the record says so")
+	fl.BoolVar(&j.network, "allow-net", false, "leave the job in this machine's network; the record says so")
+	choices(cmd, "protect", launch.ProtectAuto, launch.ProtectVerity, launch.ProtectSealed, launch.ProtectNone)
 	fl.StringArrayVar(&j.config, "config", nil, "configuration file, `[NAME=]PATH` (repeatable), at {config} or {config:NAME}")
 	fl.StringArrayVar(&j.add, "add", nil, "another file or folder the job needs, `[NAME=]PATH` (repeatable), at its own path")
 	fl.StringArrayVar(&j.params, "param", nil, "a parameter, `NAME=VALUE` (repeatable), applied where the command holds {param:NAME}")
 	fl.StringArrayVar(&j.env, "env", nil, "pass this environment variable, `NAME` (repeatable); nothing else is passed")
-	fl.StringArrayVar(&j.limits, "limit", nil, "limit the job: `NAME=NUMBER` of address-space, file-size (bytes), open-files, processes, cpu (seconds); policies see it")
-	fl.StringVar(&j.input, "input", "", "the input `PATH`, or - for standard input (default: no input)")
+	fl.StringArrayVar(&j.limits, "limit", nil, "limit the job: `NAME=NUMBER` of address-space, file-size, memory (bytes), open-files, processes, cpu (seconds); policies see it")
+	fl.StringVar(&j.input, "input", "", "the input `PATH`, or - for standard input (default: no input); the job finds it at {input}, or else on its standard input")
 	fl.SetInterspersed(false)
 }
 
@@ -110,13 +122,30 @@ and its record says so, 2 there is no record.`,
 
 // job turns flags into what to run.
 func (j *jobFlags) job(command []string) (launch.Job, error) {
-	job := launch.Job{Command: command}
+	job := launch.Job{Command: command, SignerKeys: j.signers, Protect: j.protect, Flat: j.flat, Network: j.network}
+	if err := j.checkProtection(); err != nil {
+		return job, err
+	}
+	if err := j.useImage(&job); err != nil {
+		return job, err
+	}
+	for _, d := range j.devices {
+		name, ok := strings.CutPrefix(d, "/dev/")
+		if !ok || filepath.Clean(d) != d {
+			return job, usage("--device /dev/NAME", "device %q: want a path below /dev", d)
+		}
+		job.Devices = append(job.Devices, name)
+	}
 	if j.input != "-" {
 		job.Input = j.input
 	}
 	for _, s := range j.weights {
 		n, p := named(s)
 		job.Weights = append(job.Weights, launch.Named{Name: n, Path: p})
+	}
+	for _, s := range j.signatures {
+		n, p := named(s)
+		job.Signatures = append(job.Signatures, launch.Named{Name: n, Path: p})
 	}
 	for _, s := range j.config {
 		n, p := named(s)
@@ -155,24 +184,6 @@ func (j *jobFlags) job(command []string) (launch.Job, error) {
 	return job, nil
 }
 
-// parseLimits parses NAME=NUMBER flags.
-func parseLimits(flags []string) (jail.Limits, error) {
-	var l jail.Limits
-	names := map[string]*uint64{
-		"address-space": &l.AddressSpace, "file-size": &l.FileSize, "open-files": &l.OpenFiles,
-		"processes": &l.Processes, "cpu": &l.CPUSeconds,
-	}
-	for _, s := range flags {
-		n, v, _ := strings.Cut(s, "=")
-		x, err := strconv.ParseUint(v, 10, 63)
-		if names[n] == nil || err != nil || x == 0 {
-			return l, usage("--limit open-files=256", "limit %q: want NAME=NUMBER of address-space, file-size, open-files, processes, cpu", s)
-		}
-		*names[n] = x
-	}
-	return l, nil
-}
-
 // stateDir returns the folder that keeps the logs.
 func stateDir(flag string) (string, error) {
 	switch {
@@ -183,7 +194,7 @@ func stateDir(flag string) (string, error) {
 	case os.Getenv("XDG_RUNTIME_DIR") != "":
 		return filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "sworn"), nil
 	default:
-		return "", usage("--state DIR", "no folder for the state: XDG_RUNTIME_DIR is not set")
+		return "", usage("--state $HOME/.local/state/sworn, or another folder of your own", "no folder for the state: XDG_RUNTIME_DIR is not set")
 	}
 }
 
@@ -214,7 +225,11 @@ func (d *deviceFlags) open(ctx context.Context) (*tpmdev.TPM, error) {
 	if addr == "" {
 		addr = "/dev/tpmrm0"
 	}
-	return tpmdev.Open(ctx, addr, o)
+	t, err := tpmdev.Open(ctx, addr, o)
+	if d.bank != "" && errors.Is(err, tpmdev.ErrDevice) && !errors.Is(err, fs.ErrPermission) {
+		return nil, wrap(err, "leave --bank out, or name a bank that is active: sworn doctor lists them")
+	}
+	return t, err
 }
 
 // openSimulator opens the reference simulator inside this process, where it is
@@ -265,6 +280,9 @@ func (a *app) runJob(ctx context.Context, f *runFlags, command []string) error {
 	if err := f.distinct(); err != nil {
 		return err
 	}
+	if !f.quiet {
+		a.noteUnused(o.Plan)
+	}
 	record, err := createFile(f.record, 0o644)
 	if err != nil {
 		return err
@@ -295,7 +313,7 @@ func (a *app) runJob(ctx context.Context, f *runFlags, command []string) error {
 	res, err := launch.Run(ctx, o)
 	bar.clear()
 	if err != nil {
-		return a.keepOutput(output, f.output, err)
+		return a.keepOutput(output, f.output, f.launchError(err))
 	}
 	if err := sink.failed(f.output); err != nil {
 		return err
@@ -311,7 +329,7 @@ func (a *app) runJob(ctx context.Context, f *runFlags, command []string) error {
 			return err
 		}
 	}
-	return a.summary(f, command, res)
+	return a.summary(f, o.Plan.Command(), res)
 }
 
 // options turns flags into a launch, but for its streams and its device.
@@ -320,16 +338,26 @@ func (f *runFlags) options(command []string) (launch.Options, error) {
 		Disclose: f.disclose, Strict: f.isolation == "strict", Proc: f.proc, Timeout: f.timeout,
 		Now: time.Now, SelfCheck: selfCheck,
 	}
-	if len(command) == 0 {
+	if len(command) == 0 && f.image == "" && f.imageArchive == "" {
 		return o, usage("sworn run --record FILE -- COMMAND ARGUMENT…", "no command given")
 	}
 	if f.record == "" {
 		return o, usage("--record job.cer.json", "no --record FILE given")
 	}
-	if f.isolation != "strict" && f.isolation != "best-effort" {
+	switch {
+	case f.isolation != "strict" && f.isolation != "best-effort":
 		return o, usage("--isolation strict", "isolation %q: want best-effort or strict", f.isolation)
+	case f.disclose != cer.DiscloseHash && f.disclose != cer.DiscloseFull:
+		return o, usage("--disclose hash or --disclose full", "disclosure %q: want hash or full", f.disclose)
+	case f.timeout <= 0:
+		return o, usage("--timeout 90s, or 5m, or 1h", "--timeout %q: want more than nothing", f.timeout)
+	case f.pcr > 15:
+		return o, usage("--pcr 13", "--pcr %d: want 0 to 15, the others can be reset", f.pcr)
 	}
 	job, err := f.job(command)
+	if err == nil {
+		err = f.checkDevices()
+	}
 	if err != nil {
 		return o, err
 	}
@@ -460,29 +488,4 @@ func sizeText(n uint64) string {
 	default:
 		return fmt.Sprintf("%d B", n)
 	}
-}
-
-// platformHint returns the hint for errors of devices and launches.
-func platformHint(err error) string {
-	for _, h := range []struct {
-		is   error
-		hint string
-	}{
-		{context.Canceled, "interrupted: there is no record"},
-		{tpmdev.ErrBusy, "another program holds the TPM; try again when it has ended"},
-		{launch.ErrBusy, "wait for the other launch, or use another TPM"},
-		{tpmdev.ErrAbsent, "is there a TPM? sworn doctor; a software TPM: sworn simulate tpm --dir DIR --detach"},
-		{tpmdev.ErrUsage, "--tpm /dev/tpmrm0, unix:PATH or tcp:HOST:PORT"},
-		{tpmdev.ErrDevice, "sworn doctor"},
-		{jail.ErrIsolation, "see what the kernel refuses: sworn doctor; or --isolation best-effort"},
-		{jail.ErrSource, "a file changed or vanished while it was measured; nothing was run"},
-		{launch.ErrState, "--state DIR, on a disk with space that belongs to this user"},
-		{launch.ErrRecord, "the record would not verify; nothing was written"},
-		{launch.ErrUsage, "sworn run --help"},
-	} {
-		if errors.Is(err, h.is) {
-			return h.hint
-		}
-	}
-	return ""
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,12 +15,15 @@ import (
 	"github.com/sworn-run/sworn/verifier"
 )
 
+// formatJSON is the format of reports for programs.
+const formatJSON = "json"
+
 // verifyFlags are the flags of `sworn verify`.
 type verifyFlags struct {
 	policy, roots, rootsOnly, at, nonce, format string
 	input, output                               string
 	weights, waive                              []string
-	explain                                     bool
+	explain, json                               bool
 }
 
 func (a *app) verifyCommand() *cobra.Command {
@@ -34,14 +38,22 @@ and the answer is never "trusted".
 Exit status: 0 trusted, 1 not trusted, 2 usage or I/O.`,
 		Example: `  sworn verify --policy policy.json --roots roots/ --nonce $NONCE job.cer.json
   sworn verify --policy policy.json --roots roots/ --input page.png --output page.txt page.cer.json
-  sworn verify --format json job.cer.json | jq .headline`,
+  sworn verify --json job.cer.json | jq .headline`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return usage("sworn verify --policy POLICY --roots DIR FILE", "no record given")
 			}
 			return nil
 		},
-		RunE: func(_ *cobra.Command, args []string) error { return a.verify(&f, args) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case f.json && cmd.Flags().Changed("format") && f.format != formatJSON:
+				return usage("give one of them", "--json and --format %s exclude each other", f.format)
+			case f.json:
+				f.format = formatJSON
+			}
+			return a.verify(cmd.Context(), &f, args)
+		},
 	}
 	fl := cmd.Flags()
 	fl.StringVar(&f.policy, "policy", "", "policy `FILE`")
@@ -52,10 +64,11 @@ Exit status: 0 trusted, 1 not trusted, 2 usage or I/O.`,
 	fl.StringVar(&f.nonce, "nonce", "", "the nonce you chose, in `HEX`")
 	fl.StringVar(&f.input, "input", "", "is this `FILE` the input?")
 	fl.StringVar(&f.output, "output", "", "is this `FILE` the output?")
-	fl.StringArrayVar(&f.weights, "weights", nil, "is this the weights file? `[NAME=]FILE` (repeatable)")
+	fl.StringArrayVar(&f.weights, "weights", nil, "are these the weights? `[NAME=]PATH` of a file or a folder (repeatable)")
 	fl.StringVar(&f.format, "format", "text", "`text` or json")
-	fl.BoolVar(&f.explain, "explain", false, "list every check")
-	choices(cmd, "format", "text", "json")
+	fl.BoolVar(&f.json, "json", false, "the same as --format json")
+	fl.BoolVar(&f.explain, "explain", false, "list every check, what it wants and what it found")
+	choices(cmd, "format", "text", formatJSON)
 	folder(cmd, "roots")
 	folder(cmd, "roots-only")
 	waivable(cmd, "waive")
@@ -63,11 +76,11 @@ Exit status: 0 trusted, 1 not trusted, 2 usage or I/O.`,
 }
 
 // verifierInput turns flags into what the verifier needs.
-func (f *verifyFlags) verifierInput() (verifier.Input, error) {
+func (f *verifyFlags) verifierInput(ctx context.Context) (verifier.Input, error) {
 	in := verifier.Input{Now: time.Now(), Version: version, Digest: selfDigest()}
 	var err error
-	if f.format != "text" && f.format != "json" {
-		return in, usage("--format text or --format json", "unknown format %q", f.format)
+	if f.format != "text" && f.format != formatJSON {
+		return in, usage(hintMeant(nearest(f.format, []string{"text", formatJSON}), "--format %s", "--format text or --format json"), "unknown format %q", f.format)
 	}
 	if f.roots != "" && f.rootsOnly != "" {
 		return in, usage("give one of them", "--roots and --roots-only exclude each other")
@@ -85,12 +98,12 @@ func (f *verifyFlags) verifierInput() (verifier.Input, error) {
 		return in, err
 	}
 	if f.input != "" {
-		if in.InputFile, err = hashFile(f.input); err != nil {
+		if in.InputFile, err = hashFile(ctx, f.input); err != nil {
 			return in, err
 		}
 	}
 	if f.output != "" {
-		if in.OutputFile, err = hashFile(f.output); err != nil {
+		if in.OutputFile, err = hashFile(ctx, f.output); err != nil {
 			return in, err
 		}
 	}
@@ -99,11 +112,11 @@ func (f *verifyFlags) verifierInput() (verifier.Input, error) {
 		if name == "" {
 			name = "default"
 		}
-		file, err := hashFile(path)
+		files, err := hashWeights(ctx, name, path)
 		if err != nil {
 			return in, err
 		}
-		in.Weights = append(in.Weights, verifier.NamedFile{Name: name, File: *file})
+		in.Weights = append(in.Weights, files...)
 	}
 	return in, nil
 }
@@ -122,7 +135,7 @@ func loadPolicy(name string, waive []string) (*verifier.Policy, error) {
 	}
 	p, err := verifier.ParsePolicy(b)
 	if err != nil {
-		return nil, wrap(fmt.Errorf("%s: %w", name, err), "sworn policy check "+name)
+		return nil, wrap(fmt.Errorf("%s: %w", name, err), policyHint(name, b, "sworn policy check "+name))
 	}
 	waivers, err := parseWaivers(waive)
 	if err != nil {
@@ -140,7 +153,7 @@ func parseWaivers(waive []string) ([]verifier.Waiver, error) {
 	for _, s := range waive {
 		w, err := verifier.ParseWaiver(s)
 		if err != nil {
-			return nil, wrap(err, `--waive launcher.rooted="why this may be"`)
+			return nil, wrap(err, waiverHint(s))
 		}
 		out = append(out, w)
 	}
@@ -161,8 +174,8 @@ func parseTime(s string) (time.Time, error) {
 }
 
 // verify judges each file; the worst answer decides the status.
-func (a *app) verify(f *verifyFlags, files []string) error {
-	in, err := f.verifierInput()
+func (a *app) verify(ctx context.Context, f *verifyFlags, files []string) error {
+	in, err := f.verifierInput(ctx)
 	if err != nil {
 		return err
 	}
@@ -176,22 +189,31 @@ func (a *app) verify(f *verifyFlags, files []string) error {
 			return err
 		}
 		if !report.Trusted && worst == nil {
-			worst = &statusError{code: exitNotTrusted, hint: hintAgainst(report, in)}
+			worst = &statusError{code: exitNotTrusted, hint: hintAgainst(name, report, in)}
 		}
 	}
 	return worst
 }
 
 // hintAgainst says what to do about a record that is not trusted.
-func hintAgainst(r *verifier.Report, in verifier.Input) string {
+func hintAgainst(name string, r *verifier.Report, in verifier.Input) string {
 	id, ok := r.Reason()
+	if id == "capsule.strict" || in.Policy == nil && r.Genuine() != nil {
+		if b, err := readCapsule(name); err == nil {
+			if hint := kindHint(name, b, "record"); hint != "" {
+				return hint
+			}
+		}
+	}
 	switch {
 	case in.Policy == nil && r.Genuine() != nil:
-		return "see every check: sworn verify --explain FILE"
+		return "see every check: sworn verify --explain " + name
 	case in.Roots == nil && (in.Policy == nil || id == "slot.identity"):
 		return "say whose TPMs you trust: --roots DIR (sworn explain slot.identity)"
 	case in.Policy == nil:
 		return "make a policy from a known-good record: sworn policy from-record RECORD --roots DIR -o policy.json"
+	case in.Nonce == nil && (id == "nonce.quote" || id == "nonce.execution"):
+		return "give the nonce that you chose: --nonce HEX (sworn explain " + id + ")"
 	case ok:
 		return "sworn explain " + id
 	default:
@@ -237,7 +259,7 @@ func readCapsule(name string) ([]byte, error) {
 
 // printReport writes one report.
 func (a *app) printReport(r *verifier.Report, f *verifyFlags, name string, many bool) error {
-	if f.format == "json" {
+	if f.format == formatJSON {
 		v := struct {
 			File string `json:"file"`
 			*verifier.Report

@@ -19,10 +19,10 @@ const directions = `
 	NONE
 	< attest
 	< internal/limits
-	< cer, internal/dcap, internal/hcl;
+	< cer, internal/dcap, internal/hcl, internal/bootlog;
 
 	# One evidence format each; a new one needs no line here.
-	internal/dcap, internal/hcl
+	internal/dcap, internal/hcl, internal/bootlog
 	< TEE;
 	TEE !< TEE;
 
@@ -52,7 +52,7 @@ const directions = `
 `
 
 // pureNodes names the nodes of the table above its line.
-var pureNodes = []string{"attest", "internal/limits", "cer", "internal/dcap", "internal/hcl", "TEE", "verifier"}
+var pureNodes = []string{"attest", "internal/limits", "cer", "internal/dcap", "internal/hcl", "internal/bootlog", "TEE", "verifier"}
 
 // formats are the evidence formats that the design names.
 var formats = []string{"tpm", "sev", "tdx", "enclave"}

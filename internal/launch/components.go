@@ -3,9 +3,8 @@
 package launch
 
 import (
+	"context"
 	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/sworn-run/sworn/cer"
 	"github.com/sworn-run/sworn/internal/launch/jail"
+	"github.com/sworn-run/sworn/internal/launch/measure"
 )
 
 // measureLauncher hashes the launcher's own executable.
@@ -70,35 +70,100 @@ func readBounded(name string, limit int64) ([]byte, error) {
 }
 
 // Measure hashes the plan's files where they are, without running anything, and
-// returns the components a launch would measure. The error wraps ErrUsage.
-func (p *Plan) Measure() ([]*cer.Component, error) {
-	digests := make([]jail.Digest, 0, len(p.files))
-	for i, f := range p.files {
-		sum, size, err := HashFile(f.source)
+// returns the components a launch would measure, as if each file were copied.
+// The error wraps ErrUsage.
+func (p *Plan) Measure(ctx context.Context) ([]*cer.Component, error) {
+	passes := make([]measure.File, 0, len(p.files))
+	for _, f := range p.files {
+		pass, err := f.pass()
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%w: %w", ErrUsage, err)
 		}
-		digests = append(digests, jail.Digest{ID: i, SHA256: sum, Size: size})
+		passes = append(passes, pass)
 	}
-	return p.Components(digests, cer.ProtectionSealed)
+	sums, err := measure.Files(ctx, passes, measure.Options{})
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUsage, err)
+	}
+	digests := make([]jail.Digest, 0, len(p.files))
+	for i, s := range sums {
+		digests = append(digests, jail.Digest{
+			ID: i, SHA256: s.Flat, HasSHA256: s.HasFlat, FSVerity: s.FSVerity, HasFSVerity: s.HasFSVerity,
+			Size: s.Size, Protection: cer.ProtectionSealed,
+		})
+	}
+	return p.Components(digests, nil)
+}
+
+// pass measures one file where it is, for the digests that a copy of it gets.
+func (f *planned) pass() (measure.File, error) {
+	h, err := measure.OpenFile(f.source)
+	if err != nil {
+		return measure.File{}, err
+	}
+	size := h.Size()
+	wanted := measure.Wanted{FSVerity: f.verity, Flat: measure.FlatSmall}
+	if f.flat || !f.verity {
+		wanted.Flat = measure.FlatAlways
+	}
+	return measure.File{
+		Name: f.source, Size: size, Wanted: wanted,
+		Open: func() (measure.Open, error) {
+			h, err := measure.OpenFile(f.source)
+			if err != nil {
+				return measure.Open{}, err
+			}
+			return measure.Open{Source: h, Close: func() error { return errors.Join(h.Unchanged(), h.Close()) }}, nil
+		},
+	}, h.Close()
+}
+
+// digestsOf names the digests of a file as policies do.
+func digestsOf(d *jail.Digest) []string {
+	var out []string
+	if d.HasFSVerity {
+		out = append(out, cer.FSVerityDigest(d.FSVerity))
+	}
+	if d.HasSHA256 {
+		out = append(out, cer.SHA256Digest(d.SHA256))
+	}
+	return out
 }
 
 // Components returns the components of a launch in the order of the log, from
-// the digests of the plan's files. The error wraps ErrUsage.
-func (p *Plan) Components(digests []jail.Digest, protection string) ([]*cer.Component, error) {
+// the digests of the plan's files and what was unpacked of its image, nil for what
+// is in its manifest. The error wraps ErrUsage or ErrSignature.
+func (p *Plan) Components(digests []jail.Digest, image *jail.Unpacked) ([]*cer.Component, error) {
 	if len(digests) != len(p.files) {
 		return nil, fmt.Errorf("%d digests for %d files: %w", len(digests), len(p.files), ErrUsage)
 	}
 	out := []*cer.Component{p.launcher}
+	if p.image != nil {
+		size := uint64(len(p.image.Manifest))
+		if image != nil && image.Digest != p.image.ManifestDigest {
+			return nil, fmt.Errorf("the job's root holds another image: %w", ErrUsage)
+		}
+		out = append(out, p.imageComponent(size))
+	}
 	for i, f := range p.files {
 		if digests[i].ID != i {
 			return nil, fmt.Errorf("digests out of order: %w", ErrUsage)
 		}
 		out = append(out, &cer.Component{
-			Role: f.role, Name: f.name, Path: f.target, Digest: []string{cer.SHA256Digest(digests[i].SHA256)},
-			Size: fmt.Sprint(digests[i].Size), Protection: protection,
+			Role: f.role, Name: f.name, Path: f.target, Digest: digestsOf(&digests[i]),
+			Size: fmt.Sprint(digests[i].Size), Protection: digests[i].Protection, Described: described(digests[i].Described),
 		})
 	}
+	volumes, err := p.volumeComponents()
+	if err != nil {
+		return nil, err
+	}
+	out = append(out, volumes...)
+	model, err := p.modelComponents(out)
+	if err != nil {
+		return nil, err
+	}
+	out = append(out, model...)
 	argv, err := cer.NewArgv(p.job.Command)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUsage, err)
@@ -128,6 +193,7 @@ func (p *Plan) limits() ([]*cer.Component, error) {
 		{"address_space", p.job.Limits.AddressSpace},
 		{"cpu_seconds", p.job.Limits.CPUSeconds},
 		{"file_size", p.job.Limits.FileSize},
+		{"memory", p.job.Limits.Memory},
 		{"open_files", p.job.Limits.OpenFiles},
 		{"processes", p.job.Limits.Processes},
 	} {
@@ -141,156 +207,4 @@ func (p *Plan) limits() ([]*cer.Component, error) {
 		out = append(out, c)
 	}
 	return out, nil
-}
-
-// isolationFacts flattens an isolation into the facts of its event, under the
-// names of its JSON.
-func isolationFacts(i jail.Isolation) []cer.Fact {
-	b, err := json.Marshal(i)
-	if err != nil {
-		return nil
-	}
-	var m map[string]any
-	if json.Unmarshal(b, &m) != nil {
-		return nil
-	}
-	var out []cer.Fact
-	for name, v := range m {
-		switch v := v.(type) {
-		case string:
-			out = append(out, cer.Fact{Name: name, Value: v})
-		case float64:
-			out = append(out, cer.Fact{Name: name, Value: fmt.Sprintf("%.0f", v)})
-		case []any:
-			var words []string
-			for _, w := range v {
-				words = append(words, fmt.Sprint(w))
-			}
-			out = append(out, cer.Fact{Name: name, Value: strings.Join(words, " ")})
-		}
-	}
-	return cer.NewEnvironment(cer.KindIsolation, out).Facts
-}
-
-// environments returns the environment events of the launch.
-func (l *launch) environments(hardened []jail.Fact) []*cer.Environment {
-	out := []*cer.Environment{
-		{Kind: cer.KindIsolation, Facts: l.isolation},
-		cer.NewEnvironment(cer.KindMemory, memoryFacts(hardened)),
-		cer.NewEnvironment(cer.KindLimits, l.limitFacts()),
-		cer.NewEnvironment(cer.KindParameters, l.o.Plan.job.Params),
-		cer.NewEnvironment(cer.KindHost, hostFacts()),
-	}
-	if len(l.o.Nonce) > 0 {
-		out = append(out, cer.NewEnvironment(cer.KindNonce, []cer.Fact{{Name: "nonce", Value: hex.EncodeToString(l.o.Nonce)}}))
-	}
-	return out
-}
-
-// limitFacts are the job's limits, 0 for what the launcher left as it was.
-func (l *launch) limitFacts() []cer.Fact {
-	m := l.o.Plan.job.Limits
-	return []cer.Fact{
-		{Name: "address_space", Value: fmt.Sprint(m.AddressSpace)},
-		{Name: "cpu_seconds", Value: fmt.Sprint(m.CPUSeconds)},
-		{Name: "file_size", Value: fmt.Sprint(m.FileSize)},
-		{Name: "open_files", Value: fmt.Sprint(m.OpenFiles)},
-		{Name: "processes", Value: fmt.Sprint(m.Processes)},
-		{Name: "timeout_ms", Value: fmt.Sprint(l.o.Timeout.Milliseconds())},
-	}
-}
-
-// readLine returns the first line of a small kernel file; ok is false if there
-// is none.
-func readLine(name string) (line string, ok bool) {
-	b, err := os.ReadFile(name)
-	if err != nil {
-		return "", false
-	}
-	line, _, _ = strings.Cut(string(b), "\n")
-	return strings.ToValidUTF8(strings.TrimSpace(line), "?"), true
-}
-
-// MemoryFacts are what keeps memory from leaving the machine, as the kernel
-// shows it now: active swap other than zram, hibernation asked for by the
-// kernel's command line, a loaded kexec image, the core pattern.
-func MemoryFacts() []cer.Fact {
-	facts := []cer.Fact{{Name: "swap", Value: swapFact()}, {Name: "hibernation", Value: "none"}, {Name: "kexec_loaded", Value: "no"}}
-	cmdline, ok := readLine("/proc/cmdline")
-	if !ok {
-		facts[1].Value = "unknown"
-	}
-	for w := range strings.FieldsSeq(cmdline) {
-		if strings.HasPrefix(w, "resume=") {
-			facts[1].Value = w
-		}
-	}
-	if v, err := os.ReadFile("/sys/kernel/kexec_loaded"); err == nil && strings.TrimSpace(string(v)) != "0" {
-		facts[2].Value = "yes"
-	} else if err != nil && !errors.Is(err, os.ErrNotExist) {
-		facts[2].Value = "unknown"
-	}
-	pattern, _ := readLine("/proc/sys/kernel/core_pattern")
-	return append(facts, cer.Fact{Name: "core_pattern", Value: pattern})
-}
-
-func memoryFacts(hardened []jail.Fact) []cer.Fact {
-	facts := MemoryFacts()
-	for _, h := range hardened {
-		facts = append(facts, cer.Fact{Name: h.Name, Value: string(h.State)})
-	}
-	return facts
-}
-
-// swapFact names the active swap areas: "none", "zram" if all are zram, else
-// their paths.
-func swapFact() string {
-	b, err := os.ReadFile("/proc/swaps")
-	if errors.Is(err, os.ErrNotExist) {
-		return "none" // a kernel without swap
-	}
-	if err != nil {
-		return "unknown"
-	}
-	var areas []string
-	zram := true
-	for i, line := range strings.Split(strings.TrimSpace(string(b)), "\n") {
-		if f := strings.Fields(line); i > 0 && len(f) > 0 {
-			areas = append(areas, strings.ToValidUTF8(f[0], "?"))
-			zram = zram && strings.HasPrefix(f[0], "/dev/zram")
-		}
-	}
-	switch {
-	case len(areas) == 0:
-		return "none"
-	case zram:
-		return "zram"
-	default:
-		return strings.Join(areas, " ")
-	}
-}
-
-// hostFacts describe the kernel as it names itself.
-func hostFacts() []cer.Fact {
-	var u unix.Utsname
-	if unix.Uname(&u) != nil {
-		return nil
-	}
-	text := func(b [65]byte) string { return strings.ToValidUTF8(unix.ByteSliceToString(b[:]), "?") }
-	facts := []cer.Fact{
-		{Name: "kernel_release", Value: text(u.Release)},
-		{Name: "kernel_version", Value: text(u.Version)},
-		{Name: "machine", Value: text(u.Machine)},
-	}
-	for name, file := range map[string]string{
-		"yama_ptrace_scope": "/proc/sys/kernel/yama/ptrace_scope",
-		"lockdown":          "/sys/kernel/security/lockdown",
-	} {
-		v, ok := readLine(file)
-		if !ok {
-			v = "unknown"
-		}
-		facts = append(facts, cer.Fact{Name: name, Value: v})
-	}
-	return facts
 }

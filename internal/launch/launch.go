@@ -29,6 +29,7 @@ import (
 	"github.com/sworn-run/sworn/attest"
 	"github.com/sworn-run/sworn/cer"
 	"github.com/sworn-run/sworn/internal/launch/jail"
+	"github.com/sworn-run/sworn/internal/launch/verity"
 )
 
 // The sentinels of this package; every error it returns wraps one of them, or
@@ -107,6 +108,8 @@ type Result struct {
 	Bytes uint64
 	// Banks are the register's active banks.
 	Banks []attest.Alg
+	// Dropped are things of an image's layers that the job's root did not have.
+	Dropped []string
 	// Isolation is what was in force.
 	Isolation jail.Isolation
 	// Events is the number of events in the log.
@@ -142,6 +145,7 @@ type launch struct {
 	components []*cer.Component
 	isolation  []cer.Fact
 	begun      bool
+	devices    []*verity.Device
 }
 
 // Run runs one launch to its end. Result and error exclude each other. A job
@@ -178,6 +182,9 @@ func (l *launch) close() {
 	if l.jail != nil {
 		_ = l.jail.Close()
 	}
+	if err := l.closeVolumes(); err != nil && l.o.Log != nil {
+		l.o.Log.Warn(err.Error())
+	}
 	if l.journal != nil {
 		l.journal.close()
 	}
@@ -197,18 +204,21 @@ func (l *launch) prepare(ctx context.Context) error {
 		return err
 	}
 	spec := l.o.Plan.spec(l.o)
+	if spec.Volumes, err = l.openVolumes(); err != nil {
+		return err
+	}
+	remove, err := imageMount(&spec, l.o.StateDir)
+	if err != nil {
+		return err
+	}
+	defer remove()
 	if l.jail, err = jail.Start(ctx, spec); err != nil {
 		return err
 	}
-	isolation := l.jail.Isolation()
-	protection := cer.ProtectionNone
-	if isolation.ClosedRoot == jail.Yes {
-		protection = cer.ProtectionSealed
-	}
-	if l.components, err = l.o.Plan.Components(l.jail.Files(), protection); err != nil {
+	if l.components, err = l.o.Plan.Components(l.jail.Files(), l.jail.Image()); err != nil {
 		return err
 	}
-	l.isolation = isolationFacts(isolation)
+	l.isolation = isolationFacts(l.jail.Isolation())
 	return l.measure(ctx, hardened)
 }
 
@@ -265,6 +275,9 @@ func (l *launch) run(ctx context.Context) (*Result, error) {
 		return nil, err
 	}
 	ended := l.o.Now()
+	if err := l.checkVolumes(); err != nil {
+		return nil, err
+	}
 	bundle, err := l.bundle(exit, capture, started, ended)
 	if err != nil {
 		return nil, err
@@ -282,6 +295,9 @@ func (l *launch) run(ctx context.Context) (*Result, error) {
 	}
 	for _, f := range l.jail.Files() {
 		res.Files, res.Bytes = res.Files+1, res.Bytes+f.Size
+	}
+	if i := l.jail.Image(); i != nil {
+		res.Files, res.Bytes, res.Dropped = res.Files+i.Files, res.Bytes+i.Bytes, i.Dropped
 	}
 	return res, nil
 }

@@ -3,6 +3,7 @@
 package launch
 
 import (
+	"crypto"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,6 +18,7 @@ import (
 	"github.com/sworn-run/sworn/cer"
 	"github.com/sworn-run/sworn/internal/launch/elfdeps"
 	"github.com/sworn-run/sworn/internal/launch/jail"
+	"github.com/sworn-run/sworn/internal/launch/oci"
 )
 
 // Named is a path with the name its component gets.
@@ -48,6 +50,25 @@ type Job struct {
 	Params []cer.Fact
 	// Limits are the job's resource limits; each that is set is a component.
 	Limits jail.Limits
+	// Protect is how weights are kept from changing: ProtectAuto, the default, or
+	// one of the others.
+	Protect string
+	// Signatures are OpenSSF model signatures of weights, by the weights' names.
+	Signatures []Named
+	// SignerKeys are the paths of the public keys to check them with.
+	SignerKeys []string
+	// Flat asks for the flat SHA-256 of weights whatever their size.
+	Flat bool
+	// Image is a reference to a container image whose files are the job's root, as
+	// package oci reads it; empty for none. The command is looked up in it, and is
+	// its own if none is given.
+	Image string
+	// ImageStore keeps the image's uncompressed layers; empty for nowhere.
+	ImageStore string
+	// Devices are devices that the job can open, as their paths below /dev.
+	Devices []string
+	// Network leaves the job in this machine's network.
+	Network bool
 	// Launcher is the path of the launcher's own executable.
 	Launcher string
 	// Root is where programs and libraries are looked up; empty for "/".
@@ -57,20 +78,27 @@ type Job struct {
 // Plan is a job with every file found: what will be measured, and where it will
 // stand in the job's root.
 type Plan struct {
-	job      Job
-	files    []planned
-	argv     []string
-	program  string
-	env      []string
-	output   string
-	input    string
-	launcher *cer.Component
+	job     Job
+	files   []planned
+	volumes []volume
+	// signatures are checked with signers.
+	signatures []signature
+	signers    []crypto.PublicKey
+	image      *oci.Image
+	argv       []string
+	program    string
+	env        []string
+	output     string
+	input      string
+	launcher   *cer.Component
 }
 
 // planned is one file of the job's root.
 type planned struct {
 	role, name, source, target string
 	executable                 bool
+	protect                    string
+	verity, flat, describe     bool
 }
 
 // The folders of the job's root that hold weights and configuration.
@@ -85,13 +113,20 @@ const (
 // the launcher. The error wraps ErrUsage or one of package elfdeps.
 func NewPlan(job Job) (*Plan, error) {
 	p := &Plan{job: job}
-	if len(job.Command) == 0 || job.Command[0] == "" {
+	if job.Image != "" {
+		if err := p.openImage(); err != nil {
+			return nil, err
+		}
+	}
+	if len(p.job.Command) == 0 || p.job.Command[0] == "" {
 		return nil, fmt.Errorf("no command given: %w", ErrUsage)
 	}
-	if err := p.addProgram(); err != nil {
+	if job.Image != "" {
+		p.program = p.job.Command[0]
+	} else if err := p.addProgram(); err != nil {
 		return nil, err
 	}
-	for _, f := range []func() error{p.addWeights, p.addConfig, p.addOthers, p.setEnv, p.substitute, p.checkUnique, p.measureLauncher} {
+	for _, f := range []func() error{p.addWeights, p.readSignatures, p.addConfig, p.addOthers, p.setEnv, p.substitute, p.checkUnique, p.protect, p.measureLauncher} {
 		if err := f(); err != nil {
 			return nil, err
 		}
@@ -131,14 +166,14 @@ func (p *Plan) addProgram() error {
 	if err != nil {
 		return err
 	}
-	p.files = append(p.files, planned{cer.RoleBinary, p.program, source, p.program, true})
+	p.files = append(p.files, planned{role: cer.RoleBinary, name: p.program, source: source, target: p.program, executable: true})
 	cpuinfo, _ := os.ReadFile("/proc/cpuinfo") // none: the plainest processor
 	res, err := elfdeps.Closure(source, elfdeps.Options{Root: p.job.Root, HWCaps: elfdeps.HWCaps(cpuinfo), LibraryPath: p.libraryPath()})
 	if err != nil {
 		return err
 	}
 	for _, d := range res.Deps {
-		p.files = append(p.files, planned{string(d.Role), d.Name, d.Source, d.Target, true})
+		p.files = append(p.files, planned{role: string(d.Role), name: d.Name, source: d.Source, target: d.Target, executable: true})
 	}
 	given := p.libraryPath()
 	switch {
@@ -178,6 +213,12 @@ func (p *Plan) addWeights() error {
 		if err := checkName("weights", w.Name); err != nil {
 			return err
 		}
+		if description, ok := strings.CutPrefix(w.Path, volumePrefix); ok {
+			if err := p.addVolume(w.Name, description); err != nil {
+				return err
+			}
+			continue
+		}
 		if err := p.addTree(cer.RoleWeights, w.Name, w.Path, path.Join(modelDir, w.Name, filepath.Base(w.Path))); err != nil {
 			return err
 		}
@@ -198,7 +239,7 @@ func (p *Plan) addConfig() error {
 		if err != nil {
 			return err
 		}
-		p.files = append(p.files, planned{cer.RoleConfig, c.Name, source, path.Join(configDir, filepath.Base(c.Path)), false})
+		p.files = append(p.files, planned{role: cer.RoleConfig, name: c.Name, source: source, target: path.Join(configDir, filepath.Base(c.Path))})
 	}
 	return nil
 }
@@ -239,7 +280,7 @@ func (p *Plan) addTree(role, name, source, target string) error {
 		if err != nil {
 			return err
 		}
-		p.files = append(p.files, planned{role, name, real, target, st.Mode()&0o111 != 0})
+		p.files = append(p.files, planned{role: role, name: name, source: real, target: target, executable: st.Mode()&0o111 != 0})
 		return nil
 	}
 	before := len(p.files)
@@ -252,14 +293,19 @@ func (p *Plan) addTree(role, name, source, target string) error {
 			return err
 		}
 		if !strings.HasPrefix(real, top+"/") {
-			return fmt.Errorf("%s leads out of its folder: %w", file, ErrUsage)
+			return fmt.Errorf("%s leads out of its folder (cp -rL copies a folder without links): %w", file, ErrUsage)
 		}
 		info, err := os.Stat(real)
 		if err != nil {
 			return err
 		}
 		rel := strings.TrimPrefix(file, top+"/")
-		p.files = append(p.files, planned{role, name + "/" + rel, real, path.Join(target, rel), info.Mode()&0o111 != 0})
+		if !plainText(rel) {
+			return fmt.Errorf("%q in %s: a name that is not printable UTF-8 cannot be recorded: %w", rel, source, ErrUsage)
+		}
+		p.files = append(p.files, planned{
+			role: role, name: name + "/" + rel, source: real, target: path.Join(target, rel), executable: info.Mode()&0o111 != 0,
+		})
 		return nil
 	})
 	switch {
@@ -289,130 +335,15 @@ func (p *Plan) setEnv() error {
 	return nil
 }
 
-// substitute replaces the placeholders of the command template.
-func (p *Plan) substitute() error {
-	if !slices.IsSortedFunc(p.job.Params, func(a, b cer.Fact) int { return strings.Compare(a.Name, b.Name) }) {
-		return fmt.Errorf("parameters are not sorted: %w", ErrUsage)
-	}
-	for _, f := range p.job.Params {
-		if err := cer.CheckParameter(f.Name); err != nil {
-			return fmt.Errorf("%w: %w", ErrUsage, err)
-		}
-	}
-	for i, arg := range p.job.Command {
-		if i == 0 {
-			p.argv = append(p.argv, arg)
-			continue
-		}
-		out, err := p.expand(arg)
-		if err != nil {
-			return err
-		}
-		p.argv = append(p.argv, out)
-	}
-	return nil
-}
-
-// expand replaces the placeholders of one argument. Braces that begin no
-// placeholder stay as they are.
-func (p *Plan) expand(arg string) (string, error) {
-	var b strings.Builder
-	for {
-		i := strings.IndexByte(arg, '{')
-		if i < 0 {
-			b.WriteString(arg)
-			return b.String(), nil
-		}
-		b.WriteString(arg[:i])
-		arg = arg[i:]
-		end := strings.IndexByte(arg, '}')
-		if end < 0 {
-			b.WriteString(arg)
-			return b.String(), nil
-		}
-		value, known, err := p.placeholder(arg[1:end])
-		if err != nil {
-			return "", err
-		}
-		if !known {
-			b.WriteByte('{')
-			arg = arg[1:]
-			continue
-		}
-		b.WriteString(value)
-		arg = arg[end+1:]
-	}
-}
-
-// placeholder returns the value of a placeholder, and whether it is one.
-func (p *Plan) placeholder(word string) (string, bool, error) {
-	kind, name, named := strings.Cut(word, ":")
-	if !named {
-		name = "default"
-	}
-	var value string
-	switch kind {
-	case "weights":
-		value = p.target(cer.RoleWeights, name, p.job.Weights, modelDir)
-	case "weights.dir":
-		if value = p.target(cer.RoleWeights, name, p.job.Weights, modelDir); value != "" && !p.isFolder(name) {
-			value = path.Dir(value)
-		}
-	case "config":
-		value = p.target(cer.RoleConfig, name, p.job.Config, configDir)
-	case "input":
-		if named || p.job.Input == "" {
-			return "", true, fmt.Errorf("placeholder {%s}: give the input as a file with --input PATH: %w", word, ErrUsage)
-		}
-		source, err := regular(p.job.Input)
-		if err != nil {
-			return "", true, err
-		}
-		p.input, value = source, jail.InputTarget
-	case "output":
-		if !named {
-			p.output, value = outputFile, outputFile
-		}
-	case "param":
-		i := slices.IndexFunc(p.job.Params, func(f cer.Fact) bool { return f.Name == name })
-		if named && i >= 0 {
-			return p.job.Params[i].Value, true, nil
-		}
-	default:
-		return "", false, nil
-	}
-	if value == "" {
-		return "", true, fmt.Errorf("placeholder {%s} names nothing that was given: %w", word, ErrUsage)
-	}
-	return value, true, nil
-}
-
-// target returns the path in the job's root of a named file or folder.
-func (p *Plan) target(role, name string, given []Named, dir string) string {
-	for _, f := range p.files {
-		if f.role == role && f.name == name {
-			return f.target
-		}
-	}
-	for _, g := range given {
-		if g.Name == name && role == cer.RoleWeights {
-			return path.Join(dir, name, filepath.Base(g.Path))
-		}
-	}
-	return ""
-}
-
-// isFolder reports whether the weights of that name were given as a folder.
-func (p *Plan) isFolder(name string) bool {
-	return !slices.ContainsFunc(p.files, func(f planned) bool { return f.role == cer.RoleWeights && f.name == name })
-}
-
 // checkUnique drops files that are listed twice for one target (a library that
 // was also added by name), and refuses two components of one role and name.
 func (p *Plan) checkUnique() error {
 	targets, keys := map[string]planned{}, map[string]bool{}
 	var out []planned
 	for _, f := range p.files {
+		if !plainText(f.target) {
+			return fmt.Errorf("%q: a name that is not printable UTF-8 cannot be recorded: %w", f.source, ErrUsage)
+		}
 		if old, ok := targets[f.target]; ok {
 			if old.source != f.source {
 				return fmt.Errorf("%s and %s would both stand at %s: %w", old.source, f.source, f.target, ErrUsage)
@@ -430,6 +361,9 @@ func (p *Plan) checkUnique() error {
 	return nil
 }
 
+// Command returns the command template: the given one, or an image's own.
+func (p *Plan) Command() []string { return slices.Clone(p.job.Command) }
+
 // InputIsFile reports whether the command takes the input as a file, by
 // {input}, rather than on its standard input.
 func (p *Plan) InputIsFile() bool { return p.input != "" }
@@ -439,10 +373,20 @@ func (p *Plan) spec(o *Options) jail.Spec {
 	s := jail.Spec{
 		InputFile: p.input, OutputFile: p.output, Strict: o.Strict, Proc: o.Proc,
 		Timeout: o.Timeout, Limits: p.job.Limits, Progress: o.Progress,
+		Devices: p.job.Devices, Network: p.job.Network, TmpfsBytes: availableMemory(),
 		Command: jail.Command{Path: p.program, Argv: p.argv, Env: p.env},
 	}
 	for i, f := range p.files {
-		s.Files = append(s.Files, jail.File{ID: i, Source: f.source, Target: f.target, Executable: f.executable})
+		s.Files = append(s.Files, jail.File{
+			ID: i, Source: f.source, Target: f.target, Executable: f.executable,
+			Protect: f.protect, Verity: f.verity, Flat: f.flat, Describe: f.describe,
+		})
+	}
+	if p.image != nil {
+		s.Command.Dir = p.image.Config.WorkingDir
+		s.Image = &jail.Image{
+			Ref: p.job.Image, Digest: p.image.ManifestDigest, MaxBytes: imageBytes(), Store: p.job.ImageStore,
+		}
 	}
 	if !o.Strict {
 		s.Open = p.openCommand()
@@ -453,7 +397,7 @@ func (p *Plan) spec(o *Options) jail.Spec {
 // openCommand is the command of a run without a closed root: the template's
 // placeholders become the paths outside. It is nil where that cannot be done.
 func (p *Plan) openCommand() *jail.Command {
-	if p.output != "" {
+	if p.output != "" || len(p.volumes) > 0 || p.image != nil {
 		return nil
 	}
 	outside := map[string]string{}

@@ -79,7 +79,7 @@ func (l *launch) runtime(exit jail.Exit) *cer.Runtime {
 		Key: cer.SHA256Digest(l.keyID), Record: "0", Disclosure: l.o.Disclose, Isolation: l.isolation,
 		Input: stream(exit.Stdin), Output: stream(exit.Stdout), Stderr: stream(exit.Stderr),
 		Exit:       cer.Exit{Code: exit.Code, Timeout: exit.Timeout},
-		Parameters: []cer.Parameter{},
+		Parameters: []cer.Parameter{}, After: afterFacts(),
 	}
 	if l.o.Plan.output != "" {
 		r.Output = stream(exit.Output)
@@ -222,6 +222,7 @@ func (l *launch) capsule(ctx context.Context, bundle []byte, ended time.Time) (f
 	c := &cer.Capsule{
 		CER: bundle, Statement: encoded, Signature: ed25519.Sign(l.private, attest.SignedBytes(encoded)),
 		Inclusion: cer.Inclusion{Size: 1}, Evidence: []attest.Evidence{*ev}, Log: log,
+		Collateral: l.o.Plan.collateral(),
 	}
 	if file, err = c.Encode(); err != nil {
 		return nil, "", fmt.Errorf("encoding the capsule: %w", err)

@@ -26,6 +26,11 @@ const (
 	// bundle that somebody else made. Their own reference data goes to 503.
 	BundleDepth = 1000
 
+	// BundleValues is the largest number of commas and colons outside of strings
+	// in such a bundle, a package or a project of them: 1 Mi. A text of 64 MiB
+	// could hold thirty times as many, and each costs a reader a hundred bytes.
+	BundleValues = 1 << 20
+
 	// JSONNumber is the longest number literal in JSON text, in characters.
 	// The longest exact decimal of a double has 767 significant digits.
 	JSONNumber = 1100
@@ -102,6 +107,42 @@ const (
 
 	// EventData is the largest data of one event: 64 KiB.
 	EventData = 64 << 10
+)
+
+// What booted: firmware event logs and IMA lists.
+const (
+	// BootLog is the largest log of what booted, in either format: 16 MiB.
+	// Genuine ones take 4 KB to 260 KB, padding included.
+	BootLog = 16 << 20
+
+	// BootEvents is the largest number of events in a firmware's log.
+	BootEvents = 65536
+
+	// BootAlgs is the largest number of hash algorithms in a firmware's log.
+	BootAlgs = 5
+
+	// BootEventData is the largest data of one event there: 1 MiB. A dbx of the
+	// full list takes some 24 KB.
+	BootEventData = 1 << 20
+
+	// Signatures is the largest number of signatures in one Secure Boot
+	// database.
+	Signatures = 65536
+
+	// Partitions is the largest number of entries in a partition table.
+	Partitions = 1024
+
+	// IMAEntries is the largest number of entries in an IMA list.
+	IMAEntries = 1 << 17
+
+	// IMAName is the longest template name in an IMA list, in bytes.
+	IMAName = 32
+
+	// BootImage is the largest PE image that is hashed: 512 MiB.
+	BootImage = 512 << 20
+
+	// BootSections is the largest number of sections in a PE image.
+	BootSections = 96
 )
 
 // What the relying party brings.

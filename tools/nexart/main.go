@@ -1,8 +1,8 @@
-// Command nexart judges bundles that NexArt's own package made, and what became
-// of them by change, with this project's verifier: it reads what bundles.mjs
-// prints and wants every bundle accepted as it was made, every changed one
-// refused, and nothing accepted that NexArt's verifier refuses. Exit 1 where the
-// two disagree, and where nothing of a kind was there to judge.
+// Command nexart judges records that bundles.mjs made, with NexArt's own package
+// and by the documented rules, and what became of them by change: it wants every
+// record verified as it was made, in the layers that it has, every changed one
+// refused, and nothing accepted that NexArt's verifier refuses. Exit 1 where that
+// is not so, and where nothing of a kind was there to judge.
 package main
 
 import (
@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/sworn-run/sworn/cer"
+	"github.com/sworn-run/sworn/cer/nexart"
 )
 
 func main() {
@@ -23,21 +24,35 @@ func main() {
 
 // bundle is one line of bundles.mjs.
 type bundle struct {
-	// What was done to it: "made", "changed: PLACE", or "flipped", one bit.
+	// What was done to it. Up to the colon, if there is one, this is one of kinds,
+	// or "keys": the text is the node's key document.
 	What string `json:"what"`
-	// Text is the bundle's text.
+	// At says how to make it again.
+	At string `json:"at"`
+	// Text is the record's text.
 	Text string `json:"text"`
-	// Accepted tells whether NexArt's verifier accepts it.
-	Accepted bool `json:"accepted"`
+	// Accepted tells whether NexArt's verifier accepts it; nil where that is of a
+	// release that did not know the like.
+	Accepted *bool `json:"accepted"`
+	// Layers are integrity, receipt and envelope as they must come out, or empty.
+	Layers string `json:"layers"`
 }
 
-// counts are what was judged.
-type counts struct{ made, changed, flipped, stricter int }
+// kinds are what may have been done to a record.
+var kinds = [...]string{"made", "changed", "sealed again", "swapped", "flipped"}
 
-// run judges the bundles on stdin and returns the exit status.
+// judge holds the keys of the node, and counts.
+type judge struct {
+	keys  *nexart.Keys
+	count map[string]int
+	// stricter counts what NexArt accepts and this project refuses.
+	stricter int
+}
+
+// run judges the records on stdin and returns the exit status.
 func run(stdin io.Reader, stdout, stderr io.Writer) int {
-	var n counts
-	in := json.NewDecoder(bufio.NewReader(stdin))
+	j := judge{count: map[string]int{}}
+	in := json.NewDecoder(bufio.NewReaderSize(stdin, 1<<20))
 	for {
 		var b bundle
 		err := in.Decode(&b)
@@ -45,52 +60,77 @@ func run(stdin io.Reader, stdout, stderr io.Writer) int {
 			break
 		}
 		if err == nil {
-			err = n.judge(b)
+			err = j.judge(b)
 		}
 		if err != nil {
-			_, _ = fmt.Fprintln(stderr, "error:", err)
+			_, _ = fmt.Fprintf(stderr, "error: %s: %v\n%s\n", b.At, err, b.Text)
 			return 1
 		}
 	}
-	if n.made == 0 || n.changed == 0 || n.flipped == 0 {
-		_, _ = fmt.Fprintf(stderr, "error: nothing to judge: %+v\n", n)
-		return 1
+	for _, kind := range kinds {
+		if j.count[kind] == 0 {
+			_, _ = fmt.Fprintf(stderr, "error: none %s to judge: %v\n", kind, j.count)
+			return 1
+		}
 	}
-	_, err := fmt.Fprintf(stdout, "%d bundles accepted, %d changed ones refused; of %d with one bit flipped none accepted that NexArt refuses, %d refused that NexArt accepts\n",
-		n.made, n.changed, n.flipped, n.stricter)
+	_, err := fmt.Fprintf(stdout, "%d records verified as made; refused: %d changed, %d sealed again, %d swapped; "+
+		"of %d with one bit flipped none accepted that NexArt refuses, %d refused that NexArt accepts\n",
+		j.count["made"], j.count["changed"], j.count["sealed again"], j.count["swapped"], j.count["flipped"], j.stricter)
 	if err != nil {
 		return 1
 	}
 	return 0
 }
 
-// judge verifies one bundle and counts it; the error says how the two disagree.
-func (n *counts) judge(b bundle) error {
-	got, err := cer.VerifyIntegrity([]byte(b.Text))
-	switch {
-	case b.What == "made":
-		n.made++
-		if err != nil {
-			return fmt.Errorf("a bundle of NexArt's is refused: %w\n%s", err, b.Text)
+// judge verifies one record and counts it; the error says what is not as it must
+// be.
+func (j *judge) judge(b bundle) error {
+	kind, _, _ := strings.Cut(b.What, ":")
+	if kind == "keys" {
+		var err error
+		j.keys, err = nexart.ParseKeys([]byte(b.Text))
+		return err
+	}
+	j.count[kind]++
+	r := nexart.Verify([]byte(b.Text), j.keys)
+	layers := fmt.Sprint(r.Integrity, " ", r.Receipt, " ", r.Envelope)
+	if b.Layers != "" && layers != b.Layers {
+		return fmt.Errorf("%s: %v, %s, not %s: %v", b.What, r.Verdict, layers, b.Layers, r.Notes)
+	}
+	if b.Accepted != nil {
+		if err := j.compare(b, r); err != nil {
+			return fmt.Errorf("%s: %w", b.What, err)
 		}
-		if !strings.Contains(b.Text, cer.FormatHash(got.CertificateHash)) {
-			return fmt.Errorf("a bundle got another hash, %x\n%s", got.CertificateHash, b.Text)
+	}
+	switch kind {
+	case "made":
+		if !r.Verdict.Verified() || b.Layers == "" || !strings.Contains(b.Text, r.CertificateHash) {
+			return fmt.Errorf("%s: %v, %s, hash %q: %v", b.What, r.Verdict, layers, r.CertificateHash, r.Notes)
 		}
-	case strings.HasPrefix(b.What, "changed: "):
-		n.changed++
-		if err == nil {
-			return fmt.Errorf("a bundle is accepted with %s\n%s", b.What, b.Text)
+	case "changed", "sealed again", "swapped":
+		if r.Verdict.Verified() {
+			return fmt.Errorf("%s: %v, %s: %v", b.What, r.Verdict, layers, r.Notes)
 		}
-	case b.What == "flipped":
-		n.flipped++
-		if err == nil && !b.Accepted {
-			return fmt.Errorf("a bundle is accepted that NexArt refuses\n%s", b.Text)
-		}
-		if err != nil && b.Accepted {
-			n.stricter++
-		}
+	case "flipped":
 	default:
 		return fmt.Errorf("unknown kind %q", b.What)
+	}
+	return nil
+}
+
+// compare compares the verdict with that of NexArt's verifier, and with this
+// project's own on a bundle alone.
+func (j *judge) compare(b bundle, r *nexart.Report) error {
+	got, err := cer.VerifyIntegrity([]byte(b.Text))
+	switch {
+	case (err == nil) != (r.Integrity == nexart.StatusPass):
+		return fmt.Errorf("integrity %v, and alone %w", r.Integrity, err)
+	case err == nil && cer.FormatHash(got.CertificateHash) != r.CertificateHash:
+		return fmt.Errorf("hash %s, and alone %x", r.CertificateHash, got.CertificateHash)
+	case err == nil && !*b.Accepted:
+		return errors.New("accepted, though NexArt refuses it")
+	case err != nil && *b.Accepted:
+		j.stricter++
 	}
 	return nil
 }

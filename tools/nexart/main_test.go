@@ -9,40 +9,58 @@ import (
 )
 
 // line returns a published bundle as bundles.mjs would print it.
-func line(t *testing.T, name, what string, accepted bool) string {
+func line(t *testing.T, name string, b bundle) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("..", "..", "testdata", "vectors", "nexart", name+".bundle.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := json.Marshal(bundle{what, string(text), accepted})
+	b.Text = string(text)
+	out, err := json.Marshal(b)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(b) + "\n"
+	return string(out) + "\n"
 }
 
 // TestRun wants agreement accepted, and each disagreement to fail.
 func TestRun(t *testing.T) {
 	const good, bad = "positive/p01-basic-ascii", "negative/n01-output-changed"
-	made := line(t, good, "made", true)
-	changed := line(t, bad, "changed: /snapshot/output", false)
-	flipped := line(t, bad, "flipped", false)
+	const sealed, broken = "PASS SKIPPED SKIPPED", "FAIL SKIPPED SKIPPED"
+	yes, no := true, false
+	made := line(t, good, bundle{What: "made: plain", Accepted: &yes, Layers: sealed})
+	changed := line(t, bad, bundle{What: "changed: /snapshot/output", Accepted: &no})
+	again := line(t, bad, bundle{What: "sealed again: x", Layers: broken})
+	swapped := line(t, bad, bundle{What: "swapped: x"})
+	flipped := line(t, bad, bundle{What: "flipped", Accepted: &no})
+	all := made + changed + again + swapped + flipped
 	for name, test := range map[string]struct {
 		in   string
 		want int
 	}{
-		"agreement":             {made + changed + flipped, 0},
-		"stricter":              {made + changed + line(t, bad, "flipped", true), 0},
-		"made, refused":         {made + changed + flipped + line(t, bad, "made", true), 1},
-		"changed, accepted":     {made + changed + flipped + line(t, good, "changed: /x", false), 1},
-		"flipped, accepted":     {made + changed + flipped + line(t, good, "flipped", false), 1},
-		"an unknown kind":       {made + changed + flipped + line(t, good, "x", true), 1},
-		"none made":             {changed + flipped, 1},
-		"none changed":          {made + flipped, 1},
-		"none flipped":          {made + changed, 1},
+		"agreement":              {all, 0},
+		"stricter":               {all + line(t, bad, bundle{What: "flipped", Accepted: &yes}), 0},
+		"of a later release":     {all + line(t, good, bundle{What: "made: x", Layers: sealed}), 0},
+		"made, refused":          {all + line(t, bad, bundle{What: "made: x", Layers: broken}), 1},
+		"made, of other layers":  {all + line(t, good, bundle{What: "made: x", Layers: "PASS PASS SKIPPED"}), 1},
+		"made, of no layers":     {all + line(t, good, bundle{What: "made: x"}), 1},
+		"made, refused there":    {all + line(t, good, bundle{What: "made: x", Accepted: &no, Layers: sealed}), 1},
+		"changed, accepted":      {all + line(t, good, bundle{What: "changed: /x"}), 1},
+		"sealed again, accepted": {all + line(t, good, bundle{What: "sealed again: x"}), 1},
+		"sealed again, otherwise": {
+			all + line(t, bad, bundle{What: "sealed again: x", Layers: "PASS FAIL FAIL"}), 1,
+		},
+		"swapped, accepted":     {all + line(t, good, bundle{What: "swapped: x"}), 1},
+		"flipped, accepted":     {all + line(t, good, bundle{What: "flipped", Accepted: &no}), 1},
+		"an unknown kind":       {all + line(t, good, bundle{What: "x"}), 1},
+		"keys that are none":    {all + line(t, good, bundle{What: "keys"}), 1},
+		"none made":             {changed + again + swapped + flipped, 1},
+		"none changed":          {made + again + swapped + flipped, 1},
+		"none sealed again":     {made + changed + swapped + flipped, 1},
+		"none swapped":          {made + changed + again + flipped, 1},
+		"none flipped":          {made + changed + again + swapped, 1},
 		"nothing":               {"", 1},
-		"a line that is broken": {made + changed + flipped + "{", 1},
+		"a line that is broken": {all + "{", 1},
 	} {
 		var out, errs strings.Builder
 		if got := run(strings.NewReader(test.in), &out, &errs); got != test.want || (got == 0) != (errs.Len() == 0) {

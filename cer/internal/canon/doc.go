@@ -152,20 +152,20 @@ func (v Value) AppendString(dst []byte) []byte {
 }
 
 // String returns what a string stands for, or "" if the value is not a string.
-func (v Value) String() string { return string(v.bytes()) }
+func (v Value) String() string { return string(v.Bytes()) }
 
 // Is reports whether the value is the string s.
-func (v Value) Is(s string) bool { return v.Kind() == '"' && string(v.bytes()) == s }
+func (v Value) Is(s string) bool { return v.Kind() == '"' && string(v.Bytes()) == s }
 
 // IsEmpty reports whether the value is no string, or the empty one.
 func (v Value) IsEmpty() bool { return v.Kind() != '"' || v.k.end-v.k.start == 2 }
 
 // HasPrefix reports whether the value is a string that begins with s.
-func (v Value) HasPrefix(s string) bool { return bytes.HasPrefix(v.bytes(), []byte(s)) }
+func (v Value) HasPrefix(s string) bool { return bytes.HasPrefix(v.Bytes(), []byte(s)) }
 
-// bytes returns what a string stands for. It shares the text's memory where it
-// can.
-func (v Value) bytes() []byte {
+// Bytes returns what a string stands for, as UTF-8; nil if the value is not a
+// string. It shares the text's memory where it can.
+func (v Value) Bytes() []byte {
 	if v.Kind() != '"' {
 		return nil
 	}
@@ -173,11 +173,17 @@ func (v Value) bytes() []byte {
 	if bytes.IndexByte(raw, '\\') < 0 {
 		return raw[1 : len(raw)-1]
 	}
-	return appendUnquoted(nil, raw)
+	return appendUnquoted(make([]byte, 0, len(raw)), raw)
+}
+
+// HasElements reports whether the value is an array that is not empty.
+func (v Value) HasElements() bool {
+	raw := v.Raw()
+	return v.Kind() == '[' && raw[skipSpace(raw, 1)] != ']'
 }
 
 // IsBytes reports whether the value is the string b.
-func (v Value) IsBytes(b []byte) bool { return v.Kind() == '"' && bytes.Equal(v.bytes(), b) }
+func (v Value) IsBytes(b []byte) bool { return v.Kind() == '"' && bytes.Equal(v.Bytes(), b) }
 
 // Elements reads the elements of an array again, each into a Doc of its own that
 // keeps the given number of levels. It returns nil if the value is no array, or

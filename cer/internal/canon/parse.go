@@ -33,9 +33,22 @@ func Parse(b []byte, depth int, small bool, keep int) (*Doc, error) {
 
 // Check is Parse without a result.
 func Check(b []byte, depth int, small bool) error {
-	var d Doc
-	return d.Read(b, depth, small, 0)
+	_, err := IsExact(b, depth, small)
+	return err
 }
+
+// IsExact is [Parse] and then [Doc.Exact], and remembers nothing on the way but
+// the members of what is open.
+func IsExact(b []byte, depth int, small bool) (bool, error) {
+	var d Doc
+	if err := d.Read(b, depth, small, judge); err != nil {
+		return false, err
+	}
+	return d.Exact(), nil
+}
+
+// judge is how many levels to keep if not even the canonical form is wanted.
+const judge = -1
 
 // room is how many members memory is set aside for: those of a record.
 const room = 32
@@ -226,7 +239,7 @@ func (p *parser) member(i, level int, worst *state) (k kid, end int) {
 // stack, for good unless they are needed.
 func (p *parser) close(i, level, base int, worst state) int {
 	p.state, p.node = worst, 0
-	if worst == shuffled || (level <= p.keep && len(p.stack) > base) {
+	if p.keep != judge && (worst == shuffled || (level <= p.keep && len(p.stack) > base)) {
 		p.nodes = append(p.nodes, node{uint32(len(p.kids)), uint32(len(p.stack) - base)})
 		p.kids = append(p.kids, p.stack[base:]...)
 		p.node = int32(len(p.nodes))
@@ -243,10 +256,11 @@ func (p *parser) array(i, level int) int {
 	}
 	base, worst := len(p.stack), exact
 	run := kid{}
+	first := i + 1
 	for i++; ; i++ {
 		at := skipSpace(p.b, i)
 		spaced := at != i
-		if at < len(p.b) && p.b[at] == ']' && len(p.stack) == base && run.end == 0 {
+		if at < len(p.b) && p.b[at] == ']' && i == first {
 			if spaced {
 				worst = ordered
 			}
@@ -258,10 +272,8 @@ func (p *parser) array(i, level int) int {
 		}
 		i = skipSpace(p.b, end)
 		if p.state == shuffled {
-			if run.end > 0 {
-				p.stack = append(p.stack, run)
-			}
-			p.stack = append(p.stack, kid{start: uint32(at), end: uint32(end), node: p.node, state: shuffled})
+			p.part(run)
+			p.part(kid{start: uint32(at), end: uint32(end), node: p.node, state: shuffled})
 			run, worst = kid{}, shuffled
 		} else {
 			if run.end == 0 {
@@ -282,12 +294,17 @@ func (p *parser) array(i, level int) int {
 		if i >= len(p.b) || p.b[i] != ']' {
 			return p.fail(i, "neither comma nor end of array")
 		}
-		if worst == shuffled && run.end > 0 {
-			p.stack = append(p.stack, run)
-		} else if worst != shuffled {
-			p.stack = p.stack[:base]
+		if worst == shuffled {
+			p.part(run)
 		}
 		return p.close(i, p.keep+1, base, worst)
+	}
+}
+
+// part remembers a part of an array, if there is one and it will be wanted.
+func (p *parser) part(k kid) {
+	if p.keep != judge && k.end > 0 {
+		p.stack = append(p.stack, k)
 	}
 }
 

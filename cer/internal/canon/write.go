@@ -63,7 +63,7 @@ func (w *Writer) Value(v Value) {
 }
 
 // StringOf writes what a string stands for, which is not canonical text.
-func (w *Writer) StringOf(v Value) { w.write(v.bytes()) }
+func (w *Writer) StringOf(v Value) { w.write(v.Bytes()) }
 
 // Member writes the name of v's i-th member, a colon and the value.
 func (w *Writer) Member(v Value, i int) {

@@ -3,30 +3,23 @@
 package jail
 
 import (
-	"crypto/sha256"
+	"context"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
-	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sworn-run/sworn/internal/launch/measure"
+	"github.com/sworn-run/sworn/internal/launch/modelfile"
 )
 
-const (
-	// copyBuffer is the size of one buffer; a large file has two in flight, one
-	// being hashed while the other is filled and written.
-	copyBuffer = 1 << 20
-	// copyWorkers bounds the files in flight.
-	copyWorkers = 4
-	// pageSize is what tmpfs rounds every file up to.
-	pageSize = 4096
-)
+// pageSize is what tmpfs rounds every file up to.
+const pageSize = 4096
 
 // errChanged says that a source is not what it was when the copy began.
 var errChanged = errors.New("file changed while it was copied")
@@ -37,6 +30,13 @@ type source struct {
 	target string // relative to the root, empty where nothing is copied
 	mode   uint32
 	stat   unix.Stat_t
+	// protect, verity and flat are the File's.
+	protect                string
+	verity, flat, describe bool
+	// held is the open file, and digest what the kernel said of it, if the job
+	// gets the file itself and no copy.
+	held   *os.File
+	digest fileDigest
 	// first is the index of the source that is the same file, copied once: its
 	// own where it is the first. A loader knows a library that it meets under two
 	// names by its inode, so the copies must have one inode too.
@@ -49,12 +49,12 @@ type source struct {
 func planSources(cfg *config) (files []source, total uint64, err error) {
 	wanted := cfg.Files
 	if cfg.Input != "" {
-		wanted = append(slices.Clip(wanted), File{Source: cfg.Input, Target: InputTarget})
+		wanted = append(slices.Clip(wanted), File{Source: cfg.Input, Target: InputTarget, Flat: true})
 	}
 	type inode struct{ dev, ino uint64 }
 	known := make(map[inode]int)
 	for i, f := range wanted {
-		s := source{target: f.Target[1:], mode: 0o444, first: i}
+		s := source{target: f.Target[1:], mode: 0o444, first: i, protect: f.Protect, verity: f.Verity, flat: f.Flat, describe: f.Describe}
 		if s.path, err = filepath.EvalSymlinks(f.Source); err != nil {
 			return nil, 0, fmt.Errorf("resolving %s: %w", f.Source, err)
 		}
@@ -66,6 +66,9 @@ func planSources(cfg *config) (files []source, total uint64, err error) {
 		}
 		if first, found := known[inode{s.stat.Dev, s.stat.Ino}]; found {
 			s.first = first
+			files[first].verity = files[first].verity || f.Verity
+			files[first].flat = files[first].flat || f.Flat
+			files[first].describe = files[first].describe || f.Describe
 		} else {
 			known[inode{s.stat.Dev, s.stat.Ino}] = i
 			total += uint64(s.stat.Size)
@@ -114,104 +117,115 @@ func sameFile(a, b *unix.Stat_t) bool {
 		a.Mtim == b.Mtim && a.Ctim == b.Ctim
 }
 
-// measure copies all files with open, which gives the copy to write to or nil,
-// and returns their digests in order. done counts bytes as they are hashed.
-func measure(files []source, done *atomic.Uint64, open func(*source) (*os.File, error)) ([]fileDigest, error) {
+// measureAll copies all files with open, which gives the copy to write to or nil,
+// measures those that are held, and returns their digests in order. done counts
+// bytes as they are hashed.
+func measureAll(files []source, done *atomic.Uint64, open func(*source) (*os.File, error)) ([]fileDigest, error) {
+	digests := make([]fileDigest, len(files))
 	var order []int
+	var passes []measure.File
 	for i := range files {
-		if files[i].first == i {
+		s := &files[i]
+		switch {
+		case s.first != i:
+		case s.checked() && !s.flat:
+			done.Add(uint64(s.stat.Size))
+			digests[i] = s.digest
+		default:
 			order = append(order, i)
+			passes = append(passes, s.pass(&digests[i], open))
 		}
 	}
-	// The largest first, so that no worker is left alone with it at the end.
-	slices.SortStableFunc(order, func(a, b int) int {
-		return int(min(1, max(-1, files[b].stat.Size-files[a].stat.Size)))
-	})
-	var (
-		digests = make([]fileDigest, len(files))
-		errs    = make([]error, len(files))
-		next    atomic.Int64
-		failed  atomic.Bool
-		wg      sync.WaitGroup
-	)
-	for range min(copyWorkers, runtime.NumCPU(), len(order)) {
-		wg.Go(func() {
-			for n := next.Add(1) - 1; int(n) < len(order) && !failed.Load(); n = next.Add(1) - 1 {
-				i := order[n]
-				if digests[i], errs[i] = measureOne(&files[i], done, open); errs[i] != nil {
-					failed.Store(true)
-				}
+	if len(passes) > 0 {
+		sums, err := measure.Files(context.Background(), passes, measure.Options{Done: done})
+		if err != nil {
+			if errors.Is(err, measure.ErrChanged) && !errors.Is(err, errChanged) {
+				err = fmt.Errorf("%w: %w", errChanged, err)
 			}
-		})
+			return nil, err
+		}
+		for n, i := range order {
+			if err := files[i].result(&digests[i], &sums[n]); err != nil {
+				return nil, err
+			}
+		}
 	}
-	wg.Wait()
 	for i := range files {
 		digests[i] = digests[files[i].first]
 	}
-	return digests, errors.Join(errs...)
+	return digests, nil
 }
 
-// measureOne copies one file.
-func measureOne(s *source, done *atomic.Uint64, open func(*source) (*os.File, error)) (d fileDigest, err error) {
-	in, err := s.open()
-	if err != nil {
-		return d, err
+// pass is how one file is measured: while it is copied or, if it is held, where it
+// is. It notes in d how the bytes are kept, and what the model says of itself.
+func (s *source) pass(d *fileDigest, open func(*source) (*os.File, error)) measure.File {
+	wanted := measure.Wanted{FSVerity: s.verity || s.checked(), Flat: measure.FlatSmall}
+	if s.flat || !wanted.FSVerity {
+		wanted.Flat = measure.FlatAlways
 	}
-	defer in.Close()
-	out, err := open(s)
-	if err != nil {
-		return d, err
-	}
-	h := sha256.New()
-	size, err := copyHash(out, in, h, uint64(s.stat.Size), done)
-	if out != nil {
-		err = errors.Join(err, out.Close())
-	}
-	if err != nil {
-		return d, fmt.Errorf("copying %s: %w", s.path, err)
-	}
-	if err := s.unchanged(in); err != nil {
-		return d, err
-	}
-	if size != uint64(s.stat.Size) {
-		return d, fmt.Errorf("%w: %s", errChanged, s.path)
-	}
-	return fileDigest{SHA256: h.Sum(nil), Size: size}, nil
-}
-
-// copyHash copies in to out, which may be nil, and hashes what it wrote. It
-// reads at most one byte more than size, so that growth shows.
-func copyHash(out *os.File, in io.Reader, h hash.Hash, size uint64, done *atomic.Uint64) (uint64, error) {
-	full, free := make(chan []byte), make(chan []byte, 2)
-	hashed := make(chan struct{})
-	go func() {
-		defer close(hashed)
-		for b := range full {
-			h.Write(b)
-			done.Add(uint64(len(b)))
-			free <- b[:cap(b)]
+	f := measure.File{Name: s.path, Size: uint64(s.stat.Size), Wanted: wanted}
+	if s.held != nil {
+		f.Open = func() (measure.Open, error) {
+			d.Protection = ProtectNone
+			return measure.Open{Source: s.held, Close: func() error {
+				if s.describe {
+					d.Described = describe(s.held, s.stat.Size)
+				}
+				return s.unchanged(s.held)
+			}}, nil
 		}
-	}()
-	defer func() { close(full); <-hashed }()
-	length := min(copyBuffer, size+1)
-	free <- make([]byte, length)
-	free <- make([]byte, length)
-	in = io.LimitReader(in, int64(size)+1)
-	for n := uint64(0); ; {
-		b := <-free
-		got, err := io.ReadFull(in, b)
-		n += uint64(got)
-		if got > 0 && out != nil {
-			if _, err := out.Write(b[:got]); err != nil {
-				return n, err
-			}
-		}
-		full <- b[:got]
-		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			return n, nil
-		}
+		return f
+	}
+	f.Open = func() (measure.Open, error) {
+		in, err := s.open()
 		if err != nil {
-			return n, err
+			return measure.Open{}, err
 		}
+		out, err := open(s)
+		if err != nil {
+			return measure.Open{}, errors.Join(err, in.Close())
+		}
+		// A nil *os.File is no nil io.WriterAt.
+		if out == nil {
+			d.Protection = ProtectNone
+			return measure.Open{Source: in, Close: func() error { return errors.Join(s.unchanged(in), in.Close()) }}, nil
+		}
+		d.Protection = "sealed"
+		return measure.Open{Source: in, Target: out, Close: func() error {
+			if s.describe {
+				d.Described = describe(out, s.stat.Size)
+			}
+			return errors.Join(s.unchanged(in), in.Close(), out.Close())
+		}}, nil
 	}
+	return f
+}
+
+// result takes the digests of a file.
+func (s *source) result(d *fileDigest, sums *measure.Sums) error {
+	d.Size = sums.Size
+	if sums.HasFlat {
+		d.SHA256 = sums.Flat[:]
+	}
+	if sums.HasFSVerity {
+		d.FSVerity = sums.FSVerity[:]
+	}
+	if !s.checked() {
+		return nil
+	}
+	if string(d.FSVerity) != string(s.digest.FSVerity) {
+		return fmt.Errorf("%s: the kernel's fs-verity digest is not that of the content: %w", s.path, errChanged)
+	}
+	d.Protection = s.digest.Protection
+	return nil
+}
+
+// describe returns what the header of a model file says of the model, read from
+// the bytes that were measured; nil if it says nothing that is understood.
+func describe(f io.ReaderAt, size int64) []modelfile.Fact {
+	info, err := modelfile.Read(f, size)
+	if err != nil {
+		return nil
+	}
+	return append([]modelfile.Fact{{Name: "format", Value: info.Format}}, info.Facts...)
 }

@@ -15,7 +15,7 @@ import (
 
 // A source that changes in any way between plan and end of the copy is refused.
 func TestChangeDuringCopy(t *testing.T) {
-	content := make([]byte, 3*copyBuffer+17)
+	content := make([]byte, 3<<20+17)
 	for name, change := range map[string]func(path string) error{
 		"nothing": func(string) error { return nil },
 		"grows": func(p string) error {
@@ -54,7 +54,7 @@ func TestChangeDuringCopy(t *testing.T) {
 			t.Fatalf("planning: %d, %v", total, err)
 		}
 		var done atomic.Uint64
-		digests, err := measure(files, &done, func(*source) (*os.File, error) { return nil, change(p) })
+		digests, err := measureAll(files, &done, func(*source) (*os.File, error) { return nil, change(p) })
 		if name == "nothing" {
 			if err != nil || digests[0].Size != total || done.Load() != total {
 				t.Errorf("%s: %v", name, err)

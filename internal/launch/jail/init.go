@@ -4,6 +4,7 @@ package jail
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -60,6 +61,7 @@ type initProcess struct {
 	stage    int
 	stageCtl *os.File
 	sources  []source
+	unpacked *Unpacked
 }
 
 // initMain runs init. A failure before the job's execution is reported to the
@@ -82,7 +84,7 @@ func (p *initProcess) prepare() error {
 	p.iso = Isolation{
 		InitNonDumpable: nonDumpable(), Mode: "open", Network: "host", Devices: []string{"host"}, DevicesBy: "host",
 		ClosedRoot: No, ReadOnlyRoot: No, MountNS: No, PIDNS: No, IPCNS: No, UTSNS: No, NetNS: No, UserNS: No,
-		NoSwap: No, Locked: No, Proc: Yes, SealedProgram: No, KillOnEnd: No,
+		NoSwap: No, Locked: No, Proc: Yes, SealedProgram: No, KillOnEnd: No, Landlock: No, Cgroup: No,
 	}
 	if err := unix.CloseRange(initControl, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		return fmt.Errorf("marking descriptors: %w", err)
@@ -103,7 +105,7 @@ func (p *initProcess) prepare() error {
 	if err != nil {
 		return err
 	}
-	return p.ctl.send(event{Ready: &ready{Digests: digests, Isolation: p.iso}})
+	return p.ctl.send(event{Ready: &ready{Digests: digests, Isolation: p.iso, Image: p.unpacked}})
 }
 
 // prepareClosed builds and enters the closed root.
@@ -116,11 +118,27 @@ func (p *initProcess) prepareClosed() ([]fileDigest, error) {
 	if p.sources, total, err = planSources(&p.cfg); err != nil {
 		return nil, as(failSource, err)
 	}
-	if p.cfg.Tmpfs != 0 && total > p.cfg.Tmpfs {
-		return nil, as(failSpec, fmt.Errorf("the files have %d bytes, at most %d are allowed", total, p.cfg.Tmpfs))
+	if err := hold(p.sources); err != nil {
+		return nil, as(failSource, err)
 	}
-	if p.root, p.iso.NoSwap, err = newRoot(p.sources, total); err != nil {
+	defer closeHeld(p.sources)
+	copied, size := copies(p.sources)
+	if p.cfg.Tmpfs != 0 && size > p.cfg.Tmpfs {
+		return nil, as(failSpec, fmt.Errorf("the copies need %d bytes, at most %d are allowed", size, p.cfg.Tmpfs))
+	}
+	if img := p.cfg.Image; img != nil {
+		size += uint64(img.MaxBytes)
+	}
+	if p.root, p.iso.NoSwap, err = newRoot(copied, size); err != nil {
 		return nil, as(failIsolation, err)
+	}
+	if err := p.root.takeVolumes(p.cfg.Volumes); err != nil {
+		return nil, as(failLaunch, err)
+	}
+	if p.cfg.Image != nil {
+		if p.unpacked, err = p.unpackImage(context.Background()); err != nil {
+			return nil, err
+		}
 	}
 	if err := p.startStage(nil); err != nil {
 		return nil, err
@@ -132,11 +150,14 @@ func (p *initProcess) prepareClosed() ([]fileDigest, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := p.root.link(p.sources); err != nil {
+	if err := p.root.link(copied); err != nil {
 		return nil, err
 	}
 	if p.iso.NoSwap != Yes {
-		p.iso.Locked = stateOf(p.root.lock(p.sources))
+		p.iso.Locked = No // an image's files are not
+		if p.cfg.Image == nil {
+			p.iso.Locked = stateOf(p.root.lock(copied))
+		}
 	}
 	if err := p.awaitStage(); err != nil {
 		return nil, err
@@ -146,6 +167,9 @@ func (p *initProcess) prepareClosed() ([]fileDigest, error) {
 	}
 	if p.cfg.Command.Dir == "" {
 		p.cfg.Command.Dir = ScratchDir
+	}
+	if err := p.cfg.Command.lookUp(); err != nil {
+		return nil, err
 	}
 	return digests, p.dropStage()
 }
@@ -166,8 +190,11 @@ func (p *initProcess) checkNamespaces() error {
 	if p.cfg.UserNS {
 		p.iso.UserNS = Yes
 	}
-	for _, s := range []*State{&p.iso.MountNS, &p.iso.PIDNS, &p.iso.IPCNS, &p.iso.UTSNS, &p.iso.NetNS, &p.iso.KillOnEnd} {
+	for _, s := range []*State{&p.iso.MountNS, &p.iso.PIDNS, &p.iso.IPCNS, &p.iso.UTSNS, &p.iso.KillOnEnd} {
 		*s = Yes
+	}
+	if !p.cfg.Network {
+		p.iso.NetNS = Yes
 	}
 	return nil
 }
@@ -177,11 +204,20 @@ func (p *initProcess) finishRoot() error {
 	if err := p.root.attach(); err != nil {
 		return as(failIsolation, err)
 	}
-	by, err := p.root.placeDevices()
+	by, err := p.root.placeDevices(p.cfg.Devices)
+	if errors.Is(err, errDevice) {
+		return as(failSource, err)
+	}
 	if err != nil {
 		return as(failIsolation, err)
 	}
-	p.iso.Devices, p.iso.DevicesBy, p.iso.Proc = []string{"null", "urandom"}, by, No
+	p.iso.Devices, p.iso.DevicesBy, p.iso.Proc = append([]string{"null", "urandom"}, p.cfg.Devices...), by, No
+	if err := p.root.bind(p.sources); err != nil {
+		return as(failLaunch, err)
+	}
+	if err := p.root.placeVolumes(p.cfg.Volumes); err != nil {
+		return as(failLaunch, err)
+	}
 	if err := p.root.placeScratch(&p.cfg); err != nil {
 		return as(failIsolation, err)
 	}
@@ -217,7 +253,7 @@ func (p *initProcess) measured(total uint64, open func(*source) (*os.File, error
 			}
 		}
 	}()
-	digests, err := measure(p.sources, &done, open)
+	digests, err := measureAll(p.sources, &done, open)
 	close(stop)
 	<-stopped
 	if err != nil {
@@ -273,7 +309,7 @@ func (p *initProcess) dropStage() error {
 	}
 	err := c.send(stageConfig{
 		Command: p.cfg.Command, Limits: limits, UID: p.cfg.UID, GID: p.cfg.GID,
-		Closed: !p.cfg.Open, Sealed: p.cfg.Open,
+		Closed: !p.cfg.Open, Sealed: p.cfg.Open, Network: p.cfg.Network, Devices: len(p.cfg.Devices) > 0,
 	})
 	if err != nil {
 		return fmt.Errorf("configuring the stage: %w", err)
@@ -287,7 +323,7 @@ func (p *initProcess) dropStage() error {
 	}
 	p.iso.OwnUID, p.iso.UID, p.iso.GID, p.iso.GroupsDropped = r.OwnUID, r.UID, r.GID, r.GroupsDropped
 	p.iso.NoNewPrivs, p.iso.CapsDropped, p.iso.Seccomp = r.NoNewPrivs, r.CapsDropped, r.Seccomp
-	p.iso.Keyring, p.iso.NoCore = r.Keyring, r.NoCore
+	p.iso.Keyring, p.iso.NoCore, p.iso.Landlock = r.Keyring, r.NoCore, r.Landlock
 	if p.iso.NetNS == Yes && p.iso.Seccomp == Yes {
 		p.iso.Network = "none"
 	}
@@ -324,7 +360,7 @@ func shimMain() error {
 		files = append(files, fd)
 	}
 	pid, err := syscall.ForkExec("/proc/self/exe", []string{nameInit}, &syscall.ProcAttr{
-		Dir: "/", Env: []string{}, Files: files, Sys: rootlessAttr(),
+		Dir: "/", Env: []string{}, Files: files, Sys: rootlessAttr(len(os.Args) > 1 && os.Args[1] == shimNetwork),
 	})
 	ctl := &conn{rw: os.NewFile(initControl, "control")}
 	if err != nil {

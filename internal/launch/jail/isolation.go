@@ -95,6 +95,13 @@ type Isolation struct {
 	// (vsock among them), new user namespaces, mounts, keyrings, io_uring, bpf,
 	// perf events, userfaultfd and system calls of a foreign ABI.
 	Seccomp State `json:"seccomp"`
+	// Landlock: a ruleset lets the job read and execute its root, write to
+	// /scratch, and open its devices; and where the kernel knows how, neither use
+	// TCP nor signal processes that are not its own.
+	Landlock State `json:"landlock"`
+	// Cgroup: the job is in a control group of its own, which is killed as a whole
+	// at its end.
+	Cgroup State `json:"cgroup"`
 	// Keyring: the job has a new, empty session keyring.
 	Keyring State `json:"keyring"`
 	// NoCore: RLIMIT_CORE is 1 byte, which stops core files and piped core
@@ -110,8 +117,8 @@ type Isolation struct {
 	// Locked: the copies in the root are locked into memory by mlock(2). It is
 	// tried only where NoSwap is refused.
 	Locked State `json:"locked"`
-	// Devices are the devices the job can open ("null", "urandom"), or "host" in
-	// an open run.
+	// Devices are the devices the job can open ("null", "urandom", and those that
+	// the Spec names), or "host" in an open run.
 	Devices []string `json:"devices"`
 	// DevicesBy is how they were made: "bind", "mknod" or "host".
 	DevicesBy string `json:"devices_by"`

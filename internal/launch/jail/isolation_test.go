@@ -78,13 +78,13 @@ func TestProbe(t *testing.T) {
 			"open:/etc/ld.so.cache": {"ENOENT"}, "secret": {"ENOENT"}, "socket": {"ENOENT"}, "launcher": {"ENOENT"},
 			"open:/proc/1/mem": {"ENOENT", "EACCES"}, "open:/proc/1/root": {"ENOENT", "EACCES"},
 			"open:/dev/null": {"ok"}, "open:/dev/urandom": {"ok"}, "open:" + jobTarget: {"ok"},
-			"connect:path": {"ENOENT"}, "connect:abstract": {"ECONNREFUSED"}, "connect:tcp": {"ENETUNREACH"},
+			"connect:path": {"ENOENT"}, "connect:abstract": {"ECONNREFUSED"}, "connect:tcp": {"ENETUNREACH", "EACCES"},
 			"connect:vsock": {"EAFNOSUPPORT"},
 			// A process without rights over init, and a signal that PID 1 ignores.
 			"ptrace:init": {"EPERM"}, "kill:init": {"EPERM", "ok"},
 			"write:root": {"EROFS"}, "write:job": {"EROFS"}, "write:input": {"EROFS"},
 			"write:scratch": {"ok"}, "write:null": {"ok"},
-			"mknod": {"EPERM"}, "mount": {"EPERM"}, "unshare": {"EPERM"}, "keyring": {"EPERM"},
+			"mknod": {"EPERM", "EACCES"}, "mount": {"EPERM"}, "unshare": {"EPERM"}, "keyring": {"EPERM"},
 			"setuid": {"EPERM", "EINVAL"}, "setgroups": {"EPERM"},
 		} {
 			if !slices.Contains(want, facts[name]) {
@@ -169,6 +169,8 @@ func TestStrict(t *testing.T) {
 func launcherMain(role string) int {
 	spec := newSpec("echo")
 	switch role {
+	case "fuse":
+		return status(serveLiar())
 	case "caged":
 		return status(cage())
 	case "refused":

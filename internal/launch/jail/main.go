@@ -16,6 +16,10 @@ const (
 	nameStage = "sworn-jail-stage"
 )
 
+// shimNetwork is the argument that has the shim start init in the launcher's own
+// network.
+const shimNetwork = "network"
+
 // exitInternal is the exit status of init, shim and stage when they fail; the
 // cause is reported over their control sockets, and to standard error.
 const exitInternal = 125

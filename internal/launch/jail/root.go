@@ -23,6 +23,10 @@ const scratchInodes = 1 << 16
 type root struct {
 	fd   int
 	dirs map[string]bool
+	// volumes are detached mounts of the volumes, in their order.
+	volumes []int
+	// attached: the root stands in the mount tree already.
+	attached bool
 	// devices are detached mounts of device nodes, by name.
 	devices map[string]int
 }
@@ -84,7 +88,15 @@ func (r *root) mkdir(dir string) error {
 	if err := r.mkdir(path.Dir(dir)); err != nil {
 		return err
 	}
-	if err := unix.Mkdirat(r.fd, dir, 0o755); err != nil {
+	err := unix.Mkdirat(r.fd, dir, 0o755)
+	if errors.Is(err, unix.EEXIST) {
+		// An image may have it, but not as a link to somewhere else.
+		var st unix.Stat_t
+		if err = unix.Fstatat(r.fd, dir, &st, unix.AT_SYMLINK_NOFOLLOW); err == nil && st.Mode&unix.S_IFMT != unix.S_IFDIR {
+			err = unix.ENOTDIR
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("making folder /%s: %w", dir, err)
 	}
 	r.dirs[dir] = true
@@ -112,7 +124,7 @@ func (r *root) mkdirs(files []source, proc bool) error {
 
 // create opens the copy of one source for writing. Its folder is there.
 func (r *root) create(s *source) (*os.File, error) {
-	fd, err := unix.Openat(r.fd, s.target, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	fd, err := unix.Openat(r.fd, s.target, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("making /%s: %w", s.target, err)
 	}
@@ -126,10 +138,10 @@ func (r *root) create(s *source) (*os.File, error) {
 // link gives the copy of one source its other names.
 func (r *root) link(files []source) error {
 	for i := range files {
-		first := files[files[i].first].target
-		if files[i].first == i {
+		if files[i].first == i || files[i].first < 0 {
 			continue
 		}
+		first := files[files[i].first].target
 		if err := unix.Linkat(r.fd, first, r.fd, files[i].target, 0); err != nil {
 			return fmt.Errorf("linking /%s to /%s: %w", files[i].target, first, err)
 		}
@@ -175,6 +187,32 @@ func (r *root) takeDevices() bool {
 	return true
 }
 
+// errDevice: the Spec names a device that is none. No other isolation mends that.
+var errDevice = errors.New("no such device")
+
+// takeDevice takes hold of one device node that the Spec names.
+func (r *root) takeDevice(name string) error {
+	if _, taken := r.devices[name]; taken {
+		return nil
+	}
+	fd, err := unix.OpenTree(unix.AT_FDCWD, "/dev/"+name, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_SYMLINK_NOFOLLOW)
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
+		return fmt.Errorf("/dev/%s: %w", name, errDevice)
+	}
+	if err != nil {
+		return fmt.Errorf("taking device /dev/%s: %w", name, err)
+	}
+	r.devices[name] = fd
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return fmt.Errorf("taking device /dev/%s: %w", name, err)
+	}
+	if kind := st.Mode & unix.S_IFMT; kind != unix.S_IFCHR && kind != unix.S_IFBLK {
+		return fmt.Errorf("/dev/%s is a file of another kind: %w", name, errDevice)
+	}
+	return nil
+}
+
 // place attaches a detached mount at a path of the root and closes it.
 func (r *root) place(fd int, at string) error {
 	err := unix.MoveMount(fd, "", r.fd, at, unix.MOVE_MOUNT_F_EMPTY_PATH)
@@ -185,13 +223,25 @@ func (r *root) place(fd int, at string) error {
 }
 
 // placeDevices puts the devices into /dev: the machine's own nodes by bind
-// mount or, where these cannot be had, new ones. It returns the way taken.
-func (r *root) placeDevices() (string, error) {
+// mount or, where these cannot be had, new ones. It returns the way taken. The
+// devices that the Spec names are bound, or it fails.
+func (r *root) placeDevices(named []string) (string, error) {
 	if !r.takeDevices() {
+		if len(named) > 0 {
+			return "", fmt.Errorf("device %s cannot be bound: this kernel or user cannot bind /dev/null either: %w", named[0], unix.EPERM)
+		}
 		return "mknod", r.makeDevices()
+	}
+	for _, name := range named {
+		if err := r.takeDevice(name); err != nil {
+			return "", err
+		}
 	}
 	for name, fd := range r.devices {
 		at := "dev/" + name
+		if err := r.mkdir(path.Dir(at)); err != nil {
+			return "", err
+		}
 		node, err := unix.Openat(r.fd, at, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o444)
 		if err != nil {
 			return "", fmt.Errorf("making /%s: %w", at, err)
@@ -272,6 +322,9 @@ func (r *root) placeProc() error {
 // attach puts the root somewhere into the mount tree. Where does not matter: the
 // tree is left a moment later, and nothing of it is needed any more.
 func (r *root) attach() error {
+	if r.attached {
+		return nil
+	}
 	var errs []error
 	for _, dir := range []string{"/tmp", "/run", "/mnt", "/var", "/etc", "/usr"} {
 		err := unix.MoveMount(r.fd, "", unix.AT_FDCWD, dir, unix.MOVE_MOUNT_F_EMPTY_PATH)

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
 	"github.com/sworn-run/sworn/internal/launch/elfdeps"
@@ -27,12 +28,19 @@ func with(spec jail.Spec, files ...jail.File) jail.Spec {
 	return spec
 }
 
+// sealed is the measurement of a copy.
+func sealed(id int, content string) jail.Digest {
+	return jail.Digest{
+		ID: id, SHA256: sha256.Sum256([]byte(content)), HasSHA256: true, Size: uint64(len(content)), Protection: "sealed",
+	}
+}
+
 // The job reads the measured bytes whatever becomes of the source.
 func TestSourceChanges(t *testing.T) {
 	source := write(t, "weights", []byte("measured"))
 	j := start(t, with(jobSpec(t, "cat", "/model/w", "/model/w"), jail.File{ID: 9, Source: source, Target: "/model/w"}))
 	files := j.Files()
-	if last := files[len(files)-1]; last != (jail.Digest{ID: 9, SHA256: sha256.Sum256([]byte("measured")), Size: 8}) {
+	if last := files[len(files)-1]; !cmp.Equal(last, sealed(9, "measured")) {
 		t.Errorf("got %+v", last)
 	}
 	if err := os.WriteFile(source, []byte("replaced before"), 0o644); err != nil {
@@ -120,13 +128,13 @@ func TestInputFile(t *testing.T) {
 	spec := jobSpec(t, "cat", jail.InputTarget)
 	spec.InputFile = write(t, "page.png", []byte("a page"))
 	j := start(t, spec)
-	if d, ok := j.Input(); !ok || d != (jail.Digest{SHA256: sha256.Sum256([]byte("a page")), Size: 6}) {
+	if d, ok := j.Input(); !ok || !cmp.Equal(d, sealed(0, "a page")) {
 		t.Errorf("got %+v", d)
 	}
 	if got := finish(t, j, strings.NewReader("1")); got.out != "a page" {
 		t.Errorf("got %+v", got)
 	}
-	if d, ok := start(t, jobSpec(t, "nothing")).Input(); ok || d != (jail.Digest{}) {
+	if d, ok := start(t, jobSpec(t, "nothing")).Input(); ok || !cmp.Equal(d, jail.Digest{}) {
 		t.Errorf("without input: %+v", d)
 	}
 }
@@ -141,7 +149,7 @@ func TestSameSource(t *testing.T) {
 	shell := shellSpec(t, "stat", "-c", "%i", "/lib/b", "/lib/a")
 	j := start(t, with(shell, jail.File{Source: link, Target: "/lib/b"}, jail.File{Source: source, Target: "/lib/a"}))
 	files := j.Files()
-	if a, b := files[len(files)-1], files[len(files)-2]; a != b || a.SHA256 != sha256.Sum256([]byte("x")) {
+	if a, b := files[len(files)-1], files[len(files)-2]; !cmp.Equal(a, b) || a.SHA256 != sha256.Sum256([]byte("x")) {
 		t.Errorf("got %v, %v", a, b)
 	}
 	if inodes := strings.Fields(finish(t, j, nil).out); len(inodes) != 2 || inodes[0] != inodes[1] {

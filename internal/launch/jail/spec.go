@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io"
 	"time"
+
+	"github.com/sworn-run/sworn/internal/launch/modelfile"
 )
 
 // The errors of this package. Every error it returns wraps exactly one of them.
@@ -69,6 +71,49 @@ type File struct {
 	// Executable gives the copy mode 0555; without it, it has mode 0444. Files with
 	// one source are one file in the root too, with several names and one mode.
 	Executable bool `json:"executable"`
+	// Protect is how the job's view of the bytes is kept from changing:
+	// ProtectSealed, the zero value, ProtectAuto, ProtectVerity or ProtectNone.
+	// All Files with one source have the Protect of the first.
+	Protect string `json:"protect"`
+	// Verity asks for the fs-verity digest of a copy too.
+	Verity bool `json:"verity"`
+	// Flat asks for the flat SHA-256 whatever the size and protection. A sealed
+	// copy of up to FlatBytes has it always.
+	Flat bool `json:"flat"`
+	// Describe asks for what the header of a model file says of the model.
+	Describe bool `json:"describe"`
+}
+
+// The values of File.Protect.
+const (
+	// ProtectSealed copies the file into the root while it is hashed.
+	ProtectSealed = ""
+	// ProtectAuto takes the file where it is if the kernel checks what is read
+	// of it (fs-verity that counts, see package verity), and else copies it.
+	ProtectAuto = "auto"
+	// ProtectVerity takes it where it is, and is ErrSource where the kernel does
+	// not check it.
+	ProtectVerity = "verity"
+	// ProtectNone hashes the file and takes it where it is, unprotected.
+	ProtectNone = "none"
+)
+
+// FlatBytes is the size up to which a copy's flat SHA-256 is made unasked, in
+// bytes: it cannot be made in parallel.
+const FlatBytes = 256 << 20
+
+// Volume is a file system on a block device that the kernel checks at every
+// read: it is mounted read-only into the root, which needs real root rights.
+type Volume struct {
+	// Device is the path of the device's node, and Number what stat(2) must say
+	// of it.
+	Device string `json:"device"`
+	Number uint64 `json:"number"`
+	// Filesystem is the type for mount(2).
+	Filesystem string `json:"filesystem"`
+	// Target is the absolute, clean path of the mount in the root, under the same
+	// rules as File.Target.
+	Target string `json:"target"`
 }
 
 // Limits are resource limits of the job (setrlimit(2)). Zero leaves the limit
@@ -86,6 +131,10 @@ type Limits struct {
 	FileSize uint64 `json:"file_size"`
 	// CPUSeconds is RLIMIT_CPU in seconds.
 	CPUSeconds uint64 `json:"cpu_seconds"`
+	// Memory bounds what the job may take in bytes beside the measured files, by
+	// a control group of its own (memory.max, with no swap). Where the kernel
+	// gives none, a launch with this limit is ErrLaunch.
+	Memory uint64 `json:"memory"`
 }
 
 // Command is what the job executes.
@@ -109,6 +158,17 @@ type Command struct {
 type Spec struct {
 	// Files are the files of the root, measured in this order.
 	Files []File
+	// Image is a container image that the root is filled with; nil for none. The
+	// programs of Command need not be among the Files then: a name without a slash
+	// is looked for in the PATH of Command.Env.
+	Image *Image
+	// Volumes are mounted into the root.
+	Volumes []Volume
+	// Devices are devices that the job can open beside null and urandom, as their
+	// paths below /dev.
+	Devices []string
+	// Network leaves the job in the launcher's network.
+	Network bool
 	// InputFile is the source path of the input, where the job takes it as a file:
 	// it stands at InputTarget, is copied and hashed like the others,
 	// and its digest is Jail.Input. Empty: none.
@@ -161,8 +221,19 @@ type Spec struct {
 type Digest struct {
 	// ID is the File's; for the input file it is 0.
 	ID int
-	// SHA256 is the flat SHA-256 of the content.
+	// SHA256 is the flat SHA-256 of the content, if HasSHA256.
 	SHA256 [32]byte
+	// HasSHA256 says that SHA256 was made.
+	HasSHA256 bool
+	// FSVerity is the fs-verity digest of the content, if HasFSVerity.
+	FSVerity [32]byte
+	// HasFSVerity says that FSVerity was made, or measured by the kernel.
+	HasFSVerity bool
+	// Protection is how the bytes are kept: "sealed", "fs-verity" or "none".
+	Protection string
+	// Described is what the header of the measured bytes says of the model; nil
+	// where that was not asked for, or there is no header that is understood.
+	Described []modelfile.Fact
 	// Size is the length in bytes.
 	Size uint64
 }

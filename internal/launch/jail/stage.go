@@ -103,6 +103,10 @@ func drop(cfg *stageConfig) (*stageReport, error) {
 		err = unix.EPERM
 	}
 	r.NoNewPrivs = stateOf(err)
+	r.Landlock = No
+	if cfg.Closed {
+		r.Landlock = stateOf(restrict(cfg.Network, cfg.Devices))
+	}
 	r.Seccomp = stateOf(installFilter())
 	return r, nil
 }

@@ -9,12 +9,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"runtime"
+	"slices"
 	"strings"
-	"sync"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -35,23 +32,10 @@ type Jail struct {
 	spec      Spec
 	digests   []Digest
 	input     *Digest
+	image     *Unpacked
 	isolation Isolation
 	proc      *process
 	ran       bool
-}
-
-// process is the child of the launcher, shim or init, and the launcher's ends of
-// what joins the two.
-type process struct {
-	cmd    *exec.Cmd
-	ctl    *conn
-	ctlEnd *os.File
-	// stdinRead is a second reading end of the job's standard input: it shows
-	// what the job left in the pipe.
-	stdin, stdinRead, stdout, stderr, output *os.File
-	done                                     chan struct{} // closed when the child is gone
-	log                                      tail
-	once                                     sync.Once
 }
 
 // attempt is one way to get namespaces.
@@ -98,8 +82,14 @@ func randomUID() (int, error) {
 	return firstUID + int(binary.BigEndian.Uint32(b[:])%(lastUID-firstUID+1)), nil
 }
 
-// namespaces are those that every closed root has.
-const namespaces = unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWNET
+// namespaces are those that a closed root has.
+func namespaces(network bool) uintptr {
+	const always = unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS
+	if network {
+		return always
+	}
+	return always | unix.CLONE_NEWNET
+}
 
 // attempts lists the ways that this user has, best first.
 func attempts(spec *Spec, uid int) []attempt {
@@ -110,12 +100,12 @@ func attempts(spec *Spec, uid int) []attempt {
 			list = append(list, attempt{
 				name: "namespaces",
 				cfg:  func(c *config) { c.UID, c.GID = uid, uid },
-				attr: &syscall.SysProcAttr{Cloneflags: namespaces},
+				attr: &syscall.SysProcAttr{Cloneflags: namespaces(spec.Network)},
 			}, attempt{
 				name: "namespaces with a user namespace",
 				cfg:  func(c *config) { c.UID, c.GID, c.UserNS = uid, uid, true },
 				attr: &syscall.SysProcAttr{
-					Cloneflags: namespaces | unix.CLONE_NEWUSER, UidMappings: ids, GidMappings: ids,
+					Cloneflags: namespaces(spec.Network) | unix.CLONE_NEWUSER, UidMappings: ids, GidMappings: ids,
 					GidMappingsEnableSetgroups: true,
 				},
 			})
@@ -141,10 +131,10 @@ func attempts(spec *Spec, uid int) []attempt {
 // rootlessAttr are the attributes with which the shim starts init: the user's
 // own uid and gid are the only ones of the user namespace, and init keeps there
 // the capabilities it needs to set up mounts and to drop everything.
-func rootlessAttr() *syscall.SysProcAttr {
+func rootlessAttr(network bool) *syscall.SysProcAttr {
 	uid, gid := os.Geteuid(), os.Getegid()
 	return &syscall.SysProcAttr{
-		Cloneflags:  namespaces | unix.CLONE_NEWUSER,
+		Cloneflags:  namespaces(network) | unix.CLONE_NEWUSER,
 		UidMappings: []syscall.SysProcIDMap{{ContainerID: uid, HostID: uid, Size: 1}},
 		GidMappings: []syscall.SysProcIDMap{{ContainerID: gid, HostID: gid, Size: 1}},
 		AmbientCaps: []uintptr{unix.CAP_SYS_ADMIN, unix.CAP_SETPCAP},
@@ -155,7 +145,7 @@ func rootlessAttr() *syscall.SysProcAttr {
 // start makes one attempt. An error that wraps ErrIsolation lets the next one be
 // made.
 func (a *attempt) start(ctx context.Context, spec Spec) (*Jail, error) {
-	p, err := a.spawn()
+	p, err := a.spawn(&spec)
 	if err != nil {
 		return nil, err
 	}
@@ -180,7 +170,10 @@ var errStrict = errors.New("isolation is strict")
 
 // judge applies Spec.Strict.
 func (j *Jail) judge() error {
-	if missing := j.isolation.Missing(); j.spec.Strict && len(missing) > 0 {
+	missing := slices.DeleteFunc(j.isolation.Missing(), func(f Fact) bool {
+		return j.spec.Network && (f.Name == "net_ns" || f.Name == "network") // asked for
+	})
+	if j.spec.Strict && len(missing) > 0 {
 		var words []string
 		for _, m := range missing {
 			words = append(words, m.Name+" ("+string(m.State)+")")
@@ -196,6 +189,7 @@ func (j *Jail) prepare(a *attempt) error {
 	cfg := config{
 		Files: s.Files, Input: s.InputFile, OutputFile: s.OutputFile, Command: s.Command, Proc: s.Proc,
 		TimeoutNS: s.Timeout.Nanoseconds(), Limits: s.Limits, Tmpfs: s.TmpfsBytes,
+		Volumes: s.Volumes, Devices: s.Devices, Network: s.Network, Image: s.Image,
 		Scratch:   orDefault(s.ScratchBytes, DefaultScratchBytes),
 		MaxOutput: orDefault(s.MaxOutput, DefaultStreamBytes),
 	}
@@ -237,18 +231,52 @@ func (j *Jail) accept(r *ready) error {
 	}
 	for i, d := range r.Digests {
 		digest := Digest{Size: d.Size}
-		if copy(digest.SHA256[:], d.SHA256) != len(digest.SHA256) || len(d.SHA256) != len(digest.SHA256) {
-			return fmt.Errorf("%w: digest %d has %d bytes", ErrLaunch, i, len(d.SHA256))
+		digest.HasSHA256, digest.HasFSVerity = d.SHA256 != nil, d.FSVerity != nil
+		digest.Protection, digest.Described = d.Protection, d.Described
+		for _, sum := range []struct {
+			to   *[32]byte
+			from []byte
+		}{{&digest.SHA256, d.SHA256}, {&digest.FSVerity, d.FSVerity}} {
+			if copy(sum.to[:], sum.from) != len(sum.from) || sum.from != nil && len(sum.from) != len(sum.to) {
+				return fmt.Errorf("%w: digest %d has %d bytes", ErrLaunch, i, len(sum.from))
+			}
 		}
-		if i == len(j.spec.Files) {
+		input := i == len(j.spec.Files)
+		if !digest.HasSHA256 && (input || !digest.HasFSVerity) {
+			return fmt.Errorf("%w: file %d was not measured", ErrLaunch, i)
+		}
+		if !slices.Contains([]string{"sealed", "fs-verity", ProtectNone}, digest.Protection) {
+			return fmt.Errorf("%w: protection %q of file %d is unknown", ErrLaunch, digest.Protection, i)
+		}
+		if input {
 			j.input = &digest
 			break
 		}
 		digest.ID = j.spec.Files[i].ID
 		j.digests = append(j.digests, digest)
 	}
+	if want := j.spec.Image; (want != nil) != (r.Image != nil) || want != nil && want.Digest != r.Image.Digest {
+		return fmt.Errorf("%w: the image was not unpacked", ErrLaunch)
+	}
+	j.image = r.Image
 	j.isolation = r.Isolation
 	j.isolation.LauncherNonDumpable = isNonDumpable()
+	j.isolation.Cgroup = j.proc.inCgroup
+	return j.limitMemory()
+}
+
+// limitMemory bounds the job's memory, if that is asked for.
+func (j *Jail) limitMemory() error {
+	limit := j.spec.Limits.Memory
+	if limit == 0 {
+		return nil
+	}
+	if j.proc.cgroup == nil {
+		return fmt.Errorf("%w: no control group to bound the job's memory with (%s)", ErrLaunch, j.proc.inCgroup)
+	}
+	if err := j.proc.cgroup.limit(limit); err != nil {
+		return fmt.Errorf("%w: %w", ErrLaunch, err)
+	}
 	return nil
 }
 
@@ -285,6 +313,9 @@ func (j *Jail) Input() (Digest, bool) {
 	return *j.input, true
 }
 
+// Image returns what was unpacked of Spec.Image; nil if there is none.
+func (j *Jail) Image() *Unpacked { return j.image }
+
 // Isolation returns what is in force for the job.
 func (j *Jail) Isolation() Isolation {
 	i := j.isolation
@@ -297,181 +328,4 @@ func (j *Jail) Isolation() Isolation {
 func (j *Jail) Close() error {
 	j.proc.close()
 	return nil
-}
-
-// spawn starts shim or init with all that joins it to the launcher.
-func (a *attempt) spawn() (*process, error) {
-	p := &process{done: make(chan struct{})}
-	theirs, err := p.join()
-	defer func() {
-		for _, f := range theirs {
-			_ = f.Close() // the child has its own
-		}
-	}()
-	if err != nil {
-		p.closeEnds()
-		return nil, fmt.Errorf("%w: %w", ErrLaunch, err)
-	}
-	name := nameInit
-	if a.shim {
-		name = nameShim
-	}
-	a.attr.Pdeathsig = unix.SIGKILL
-	p.cmd = &exec.Cmd{
-		Path: "/proc/self/exe", Args: []string{name}, Env: []string{}, Dir: "/",
-		ExtraFiles: theirs, Stderr: &p.log, SysProcAttr: a.attr, WaitDelay: time.Second,
-	}
-	if err := p.start(); err != nil {
-		p.closeEnds()
-		if isolationErrno(err) {
-			return nil, fmt.Errorf("%w: starting init: %w", ErrIsolation, err)
-		}
-		return nil, fmt.Errorf("%w: starting init: %w", ErrLaunch, err)
-	}
-	return p, nil
-}
-
-// isolationErrno reports whether err is how a kernel or a container refuses
-// namespaces.
-func isolationErrno(err error) bool {
-	for _, errno := range []error{unix.EPERM, unix.EACCES, unix.EINVAL, unix.ENOSPC, unix.EUSERS, unix.ENOSYS} {
-		if errors.Is(err, errno) {
-			return true
-		}
-	}
-	return false
-}
-
-// start starts the child from a thread that lives as long as the child does:
-// the kernel kills the child when the thread that started it ends.
-func (p *process) start() error {
-	started := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := p.cmd.Start()
-		started <- err
-		if err == nil {
-			_ = p.cmd.Wait() // how init ended is told by its last message
-			close(p.done)
-		}
-	}()
-	return <-started
-}
-
-// join makes the socket and the pipes, and returns the child's ends in the order
-// of its descriptors from initControl on.
-func (p *process) join() (theirs []*os.File, err error) {
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, fmt.Errorf("making the control socket: %w", err)
-	}
-	theirs = append(theirs, os.NewFile(uintptr(pair[1]), "control"))
-	if p.ctlEnd, err = ours(pair[0]); err != nil {
-		return theirs, err
-	}
-	p.ctl = &conn{rw: p.ctlEnd}
-	read, write, err := pipe()
-	if err != nil {
-		return theirs, err
-	}
-	theirs = append(theirs, os.NewFile(uintptr(read), "stdin"))
-	if p.stdin, err = ours(write); err != nil {
-		return theirs, err
-	}
-	dup, err := unix.FcntlInt(uintptr(read), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		return theirs, fmt.Errorf("keeping the job's input: %w", err)
-	}
-	p.stdinRead = os.NewFile(uintptr(dup), "stdin")
-	for _, end := range []**os.File{&p.stdout, &p.stderr, &p.output} {
-		read, write, err := pipe()
-		if err != nil {
-			return theirs, err
-		}
-		theirs = append(theirs, os.NewFile(uintptr(write), "output"))
-		if *end, err = ours(read); err != nil {
-			return theirs, err
-		}
-	}
-	return theirs, nil
-}
-
-// pipe makes a pipe whose ends block.
-func pipe() (read, write int, err error) {
-	var fds [2]int
-	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
-		return -1, -1, fmt.Errorf("making a pipe: %w", err)
-	}
-	return fds[0], fds[1], nil
-}
-
-// ours makes a File of the launcher's own end, with deadlines.
-func ours(fd int) (*os.File, error) {
-	err := unix.SetNonblock(fd, true)
-	f := os.NewFile(uintptr(fd), "job")
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("setting a descriptor to non-blocking: %w", err), f.Close())
-	}
-	return f, nil
-}
-
-// kill kills the child, and so everything in the job's PID namespace.
-func (p *process) kill() {
-	// The process may have ended, and its id is not reused while it is not
-	// waited for: os.Process sees to that.
-	_ = p.cmd.Process.Kill()
-}
-
-// close kills the child, waits for its end and closes the launcher's ends.
-func (p *process) close() {
-	p.once.Do(func() {
-		p.kill()
-		<-p.done
-		p.closeEnds()
-	})
-}
-
-// closeEnds closes the launcher's ends.
-func (p *process) closeEnds() {
-	for _, f := range []*os.File{p.ctlEnd, p.stdin, p.stdinRead, p.stdout, p.stderr, p.output} {
-		if f != nil {
-			_ = f.Close() // none has anything to flush
-		}
-	}
-}
-
-// lost makes an error of a child that is gone without a report: kind, cause, and
-// what it wrote to its standard error.
-func (p *process) lost(kind, cause error) error {
-	p.kill()
-	<-p.done
-	return fmt.Errorf("%w: init is lost: %w%s", kind, cause, p.log.text())
-}
-
-// tail keeps the last logBytes written to it.
-type tail struct {
-	mu sync.Mutex
-	b  []byte
-}
-
-// Write implements io.Writer.
-func (t *tail) Write(b []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.b = append(t.b, b...)
-	if extra := len(t.b) - logBytes; extra > 0 {
-		t.b = append([]byte(nil), t.b[extra:]...)
-	}
-	return len(b), nil
-}
-
-// text returns what was kept, for the end of an error message.
-func (t *tail) text() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if len(t.b) == 0 {
-		return ""
-	}
-	return fmt.Sprintf(" (%q)", t.b)
 }

@@ -21,7 +21,7 @@ func reserved() []string {
 
 // check refuses a Spec that is contradictory or over a limit: ErrSpec.
 func (s *Spec) check() error {
-	for _, step := range []func() error{s.checkShape, s.checkFiles, s.checkCommands} {
+	for _, step := range []func() error{s.checkShape, s.checkFiles, s.checkDevices, s.checkCommands} {
 		if err := step(); err != nil {
 			return fmt.Errorf("%w: %w", ErrSpec, err)
 		}
@@ -60,6 +60,12 @@ func (s *Spec) checkFiles() error {
 		}
 		targets = append(targets, f.Target)
 	}
+	for _, v := range s.Volumes {
+		if err := checkFile(File{Source: v.Device, Target: v.Target}); err != nil {
+			return err
+		}
+		targets = append(targets, v.Target)
+	}
 	slices.Sort(targets)
 	files := make(map[string]bool, len(targets))
 	for i, target := range targets {
@@ -80,6 +86,11 @@ func (s *Spec) checkFiles() error {
 
 // checkFile checks one file for itself.
 func checkFile(f File) error {
+	switch f.Protect {
+	case ProtectSealed, ProtectAuto, ProtectVerity, ProtectNone:
+	default:
+		return fmt.Errorf("protection %q of %s is unknown", f.Protect, f.Source)
+	}
 	if !path.IsAbs(f.Source) || strings.ContainsRune(f.Source, 0) {
 		return fmt.Errorf("source %q is not an absolute path", f.Source)
 	}
@@ -94,6 +105,22 @@ func checkFile(f File) error {
 	return nil
 }
 
+// checkDevices checks the names of the devices.
+func (s *Spec) checkDevices() error {
+	for i, d := range s.Devices {
+		if !canonical("/"+d) || len(d) > unix.NAME_MAX || strings.ContainsAny(d, " \t\n") || slices.Contains(s.Devices[:i], d) {
+			return fmt.Errorf("device %q is not the path of one device below /dev", d)
+		}
+	}
+	if (len(s.Volumes) > 0 || s.Image != nil) && (s.ForceOpen || s.Open != nil) {
+		return fmt.Errorf("an open run has no root for a volume or an image")
+	}
+	if i := s.Image; i != nil && (i.Ref == "" || i.Digest == "" || i.MaxBytes <= 0 || !path.IsAbs(i.Mount)) {
+		return fmt.Errorf("an image without reference, digest, limit or place to mount it")
+	}
+	return nil
+}
+
 // canonical reports whether p is absolute, clean and within the kernel's limits.
 func canonical(p string) bool {
 	return path.IsAbs(p) && path.Clean(p) == p && len(p) < unix.PathMax && !strings.ContainsRune(p, 0)
@@ -103,13 +130,13 @@ func canonical(p string) bool {
 func (s *Spec) checkCommands() error {
 	if !s.ForceOpen {
 		inRoot := func(f File) string { return f.Target }
-		if err := checkCommand(&s.Command, s.Files, inRoot); err != nil {
+		if err := checkCommand(&s.Command, s.Files, inRoot, s.Image != nil); err != nil {
 			return fmt.Errorf("command: %w", err)
 		}
 	}
 	if s.Open != nil {
 		outside := func(f File) string { return f.Source }
-		if err := checkCommand(s.Open, s.Files, outside); err != nil {
+		if err := checkCommand(s.Open, s.Files, outside, false); err != nil {
 			return fmt.Errorf("open command: %w", err)
 		}
 	}
@@ -118,8 +145,12 @@ func (s *Spec) checkCommands() error {
 
 // checkCommand checks that the program is one of the measured files and that
 // the strings are within bounds.
-func checkCommand(c *Command, files []File, pathOf func(File) string) error {
-	if !slices.ContainsFunc(files, func(f File) bool { return pathOf(f) == c.Path }) {
+func checkCommand(c *Command, files []File, pathOf func(File) string, image bool) error {
+	switch {
+	case image && c.Path == "":
+		return fmt.Errorf("no program given")
+	case image:
+	case !slices.ContainsFunc(files, func(f File) bool { return pathOf(f) == c.Path }):
 		return fmt.Errorf("program %q is not one of the files", c.Path)
 	}
 	if len(c.Argv) == 0 {

@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"io"
 	"sync"
+
+	"github.com/sworn-run/sworn/internal/launch/modelfile"
 )
 
 // maxMessage bounds one message between launcher, init and stage, in bytes.
@@ -20,18 +22,22 @@ var errWire = errors.New("malformed message")
 
 // config is what the launcher tells init: the part of a Spec that init needs.
 type config struct {
-	Open       bool    `json:"open"`
-	UserNS     bool    `json:"user_ns"`
-	Files      []File  `json:"files"`
-	Input      string  `json:"input"`
-	OutputFile string  `json:"output_file"`
-	Command    Command `json:"command"`
-	Proc       bool    `json:"proc"`
-	TimeoutNS  int64   `json:"timeout_ns"`
-	Limits     Limits  `json:"limits"`
-	Scratch    uint64  `json:"scratch"`
-	Tmpfs      uint64  `json:"tmpfs"`
-	MaxOutput  uint64  `json:"max_output"`
+	Open       bool     `json:"open"`
+	UserNS     bool     `json:"user_ns"`
+	Files      []File   `json:"files"`
+	Input      string   `json:"input"`
+	OutputFile string   `json:"output_file"`
+	Command    Command  `json:"command"`
+	Proc       bool     `json:"proc"`
+	Volumes    []Volume `json:"volumes"`
+	Devices    []string `json:"devices"`
+	Image      *Image   `json:"image,omitempty"`
+	Network    bool     `json:"network"`
+	TimeoutNS  int64    `json:"timeout_ns"`
+	Limits     Limits   `json:"limits"`
+	Scratch    uint64   `json:"scratch"`
+	Tmpfs      uint64   `json:"tmpfs"`
+	MaxOutput  uint64   `json:"max_output"`
 	// UID and GID are the job's wanted ids; -1 leaves the launcher's.
 	UID int `json:"uid"`
 	GID int `json:"gid"`
@@ -72,8 +78,11 @@ type progress struct {
 
 // fileDigest is a Digest on the wire.
 type fileDigest struct {
-	SHA256 []byte `json:"sha256"`
-	Size   uint64 `json:"size"`
+	SHA256     []byte           `json:"sha256"`
+	FSVerity   []byte           `json:"fsverity"`
+	Size       uint64           `json:"size"`
+	Protection string           `json:"protection"`
+	Described  []modelfile.Fact `json:"described,omitempty"`
 }
 
 // ready is what init reports before the job is executed: the digests in the
@@ -81,6 +90,7 @@ type fileDigest struct {
 type ready struct {
 	Digests   []fileDigest `json:"digests"`
 	Isolation Isolation    `json:"isolation"`
+	Image     *Unpacked    `json:"image,omitempty"`
 }
 
 // ended is how the job ended, as init saw it.
@@ -111,6 +121,9 @@ type stageConfig struct {
 	// executed from the descriptor stageProgram.
 	Closed bool `json:"closed"`
 	Sealed bool `json:"sealed"`
+	// Network and Devices say what Landlock leaves to the job.
+	Network bool `json:"network"`
+	Devices bool `json:"devices"`
 }
 
 // stageReport is what the stage says: an empty one when it is there, then the
@@ -125,6 +138,7 @@ type stageReport struct {
 	Seccomp       State  `json:"seccomp"`
 	Keyring       State  `json:"keyring"`
 	NoCore        State  `json:"no_core"`
+	Landlock      State  `json:"landlock"`
 	Error         string `json:"error,omitempty"`
 }
 

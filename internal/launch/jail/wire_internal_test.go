@@ -50,7 +50,7 @@ func FuzzReceive(f *testing.F) {
 	seeds := []any{
 		event{Progress: &progress{1, 2}},
 		event{Failure: &failure{failSource, "text", "ENOENT"}},
-		event{Ready: &ready{Digests: []fileDigest{{make([]byte, 32), 5}}, Isolation: Isolation{Mode: "closed", Devices: []string{"null"}}}},
+		event{Ready: &ready{Digests: []fileDigest{{SHA256: make([]byte, 32), Size: 5, Protection: "sealed"}}, Isolation: Isolation{Mode: "closed", Devices: []string{"null"}}}},
 		event{Ended: &ended{Code: 1, Signal: 9, OutputOK: true}},
 	}
 	for _, s := range seeds {
@@ -87,10 +87,21 @@ func FuzzReceive(f *testing.F) {
 
 // What init reports is not believed beyond its form.
 func TestAcceptRefuses(t *testing.T) {
-	whole := fileDigest{make([]byte, 32), 1}
+	sum := func(n int) []byte { return make([]byte, n) }
+	whole := fileDigest{SHA256: sum(32), Size: 1, Protection: "sealed"}
+	with := func(change func(*fileDigest)) fileDigest {
+		d := whole
+		change(&d)
+		return d
+	}
 	for name, digests := range map[string][]fileDigest{
 		"none": nil, "one too few": {whole}, "one too many": {whole, whole, whole},
-		"short": {whole, {make([]byte, 31), 1}}, "long": {{make([]byte, 33), 1}, whole},
+		"short":                            {whole, with(func(d *fileDigest) { d.SHA256 = sum(31) })},
+		"long":                             {with(func(d *fileDigest) { d.SHA256 = sum(33) }), whole},
+		"not measured":                     {with(func(d *fileDigest) { d.SHA256 = nil }), whole},
+		"verity of another size":           {with(func(d *fileDigest) { d.FSVerity = sum(48) }), whole},
+		"unknown protection":               {with(func(d *fileDigest) { d.Protection = "trust me" }), whole},
+		"an input without its flat digest": {whole, with(func(d *fileDigest) { d.SHA256, d.FSVerity = nil, sum(32) })},
 	} {
 		j := &Jail{spec: Spec{Files: []File{{ID: 1}}, InputFile: "/x"}}
 		if err := j.accept(&ready{Digests: digests}); !errors.Is(err, ErrLaunch) {

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os/exec"
+
+	"github.com/sworn-run/sworn/internal/launch"
+	"github.com/sworn-run/sworn/internal/launch/jail"
+	"github.com/sworn-run/sworn/internal/launch/oci"
+	"github.com/sworn-run/sworn/internal/launch/verity"
+	"github.com/sworn-run/sworn/tpm/tpmdev"
+)
+
+// platformHint returns the hint for errors of devices and launches.
+func platformHint(err error) string {
+	if errors.Is(err, verity.ErrUnsupported) {
+		return "dm-verity needs root and a kernel with it (modprobe dm-verity); or give the folder itself, which is copied: --weights FOLDER"
+	}
+	// What is wrong with a file of the job, before what is wrong with the job.
+	if errors.Is(err, launch.ErrUsage) {
+		switch {
+		case errors.Is(err, exec.ErrNotFound):
+			return "is it installed, and its folder in $PATH? or give the program's path"
+		case errors.Is(err, fs.ErrNotExist):
+			return "give the path of a file that exists"
+		case errors.Is(err, fs.ErrPermission):
+			return "may this user read it, and is it a program where one is wanted?"
+		}
+	}
+	if errors.Is(err, tpmdev.ErrDevice) && errors.Is(err, fs.ErrPermission) {
+		return "may this user open the TPM? sworn doctor"
+	}
+	for _, h := range []struct {
+		is   error
+		hint string
+	}{
+		{context.Canceled, "interrupted: there is no record"},
+		{tpmdev.ErrBusy, "another program holds the TPM; try again when it has ended"},
+		{launch.ErrBusy, "wait for the other launch, or use another TPM"},
+		{tpmdev.ErrAbsent, "is there a TPM? sworn doctor; a software TPM: sworn simulate tpm --dir DIR --detach"},
+		{tpmdev.ErrUsage, "--tpm /dev/tpmrm0, unix:PATH or tcp:HOST:PORT"},
+		{tpmdev.ErrDevice, "sworn doctor"},
+		{verity.ErrVolume, "give the FILE.json that sworn protect --volume FILE wrote, with FILE as it was written beside it"},
+		{launch.ErrSignature, "are these the weights that were signed, and is this the signer's key? nothing was run"},
+		{jail.ErrSpec, "weights that do not fit into memory want --protect verity: sworn protect --help"},
+		{oci.ErrDigest, "the image is not what its digests say: fetch it again; nothing was run"},
+		{oci.ErrFormat, "give an OCI image layout, or an archive of one or of docker save; nothing was run"},
+		{oci.ErrUsage, "--image oci:DIR:TAG or oci:DIR@sha256:DIGEST; the tags stand in DIR/index.json"},
+		{jail.ErrIsolation, "see what the kernel refuses: sworn doctor; or --isolation best-effort"},
+		{jail.ErrSource, "may this user read it, and does nothing write to it? nothing was run"},
+		{launch.ErrState, "--state DIR, on a disk with space that belongs to this user"},
+		{launch.ErrRecord, "the record would not verify; nothing was written"},
+		{launch.ErrUsage, "sworn run --help"},
+	} {
+		if errors.Is(err, h.is) {
+			return h.hint
+		}
+	}
+	return ""
+}

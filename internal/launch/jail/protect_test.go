@@ -1,0 +1,214 @@
+//go:build linux
+
+package jail_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"unsafe"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"github.com/sworn-run/sworn/internal/launch/jail"
+)
+
+// ioctlVerity asks for a file's fs-verity digest, as verity.Measure does.
+func ioctlVerity(f *os.File, arg *uint16) error {
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, f.Fd(), unix.FS_IOC_MEASURE_VERITY, uintptr(unsafe.Pointer(arg)))
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// An attacker who owns the source overwrites, truncates, replaces and covers it
+// after it was measured; the job reads what was measured.
+func TestSealedAttacked(t *testing.T) {
+	content := strings.Repeat("measured weights ", 4096)
+	for name, attack := range map[string]func(path string) error{
+		"overwritten": func(p string) error { return os.WriteFile(p, []byte(strings.Repeat("evil", 9999)), 0o644) },
+		"truncated":   func(p string) error { return os.Truncate(p, 3) },
+		"renamed over": func(p string) error {
+			return errors.Join(os.WriteFile(p+"2", []byte("evil"), 0o644), os.Rename(p+"2", p))
+		},
+		"covered by a mount": func(p string) error {
+			if os.Geteuid() != 0 {
+				return nil
+			}
+			evil := p + ".evil"
+			if err := os.WriteFile(evil, []byte("evil"), 0o644); err != nil {
+				return err
+			}
+			t.Cleanup(func() { _ = unix.Unmount(p, unix.MNT_DETACH) })
+			return unix.Mount(evil, p, "", unix.MS_BIND, "")
+		},
+	} {
+		source := write(t, "weights", []byte(content))
+		spec := with(jobSpec(t, "cat", "/model/w", "/model/w"), jail.File{ID: 1, Source: source, Target: "/model/w", Protect: jail.ProtectAuto})
+		j := start(t, spec)
+		d := j.Files()[1]
+		in, feed, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan ran)
+		go func() { done <- finish(t, j, in) }()
+		_, _ = feed.WriteString("1") // the job reads once,
+		err = attack(source)
+		_, _ = feed.WriteString("1") // and again after the attack
+		_ = feed.Close()
+		got := <-done
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if got.out != content+content || d.SHA256 != sha256.Sum256([]byte(content)) || d.Protection != "sealed" {
+			t.Errorf("%s: the job read other bytes than were measured (%d of %d)", name, len(got.out), 2*len(content))
+		}
+	}
+}
+
+// Without protection the job gets the file itself, read-only, and the measurement
+// says so.
+func TestUnprotected(t *testing.T) {
+	source := write(t, "weights", []byte("as it was"))
+	spec := with(jobSpec(t, "cat", "/model/w"), jail.File{ID: 1, Source: source, Target: "/model/w", Protect: jail.ProtectNone})
+	j := start(t, spec)
+	want := jail.Digest{ID: 1, SHA256: sha256.Sum256([]byte("as it was")), HasSHA256: true, Size: 9, Protection: jail.ProtectNone}
+	if d := j.Files()[1]; !cmp.Equal(d, want) {
+		t.Errorf("got %+v", d)
+	}
+	if err := os.WriteFile(source, []byte("swapped!!"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if got := finish(t, j, strings.NewReader("1")); got.out != "swapped!!" {
+		t.Errorf("the job read %q", got.out)
+	}
+}
+
+// A file that only its owner can read cannot be given to the job as it is.
+func TestUnreadableByOthers(t *testing.T) {
+	source := write(t, "weights", []byte("mine"))
+	if err := os.Chmod(source, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	spec := with(jobSpec(t, "cat", "/model/w"), jail.File{Source: source, Target: "/model/w", Protect: jail.ProtectNone})
+	if j, err := jail.Start(context.Background(), spec); !errors.Is(err, jail.ErrSource) || j != nil {
+		t.Errorf("got %v", err)
+	}
+	spec.Files[1].Protect = jail.ProtectAuto
+	if got := runJob(t, spec, "1"); got.out != "mine" {
+		t.Errorf("its copy reads %q", got.out)
+	}
+}
+
+// This kernel's file systems have no fs-verity enabled on the file: asked for by
+// name it is refused, and nothing is launched.
+func TestVerityRefused(t *testing.T) {
+	source := write(t, "weights", []byte("x"))
+	spec := with(jobSpec(t, "nothing"), jail.File{Source: source, Target: "/model/w", Protect: jail.ProtectVerity})
+	if j, err := jail.Start(context.Background(), spec); !errors.Is(err, jail.ErrSource) || j != nil {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Copies that do not fit into what they may take are refused before anything is
+// copied; a file that is not copied does not count.
+func TestCopiesBounded(t *testing.T) {
+	source := write(t, "weights", make([]byte, 64<<20))
+	spec := with(jobSpec(t, "nothing"), jail.File{Source: source, Target: "/model/w", Protect: jail.ProtectAuto})
+	spec.TmpfsBytes = 32 << 20
+	if j, err := jail.Start(context.Background(), spec); !errors.Is(err, jail.ErrSpec) || j != nil {
+		t.Errorf("got %v", err)
+	}
+	spec.Files[1].Protect = jail.ProtectNone
+	if got := runJob(t, spec, ""); got.exit.Code != 0 {
+		t.Errorf("got %+v", got)
+	}
+}
+
+// The devices that the Spec names are there, and no others.
+func TestDevices(t *testing.T) {
+	spec := jobSpec(t, "cat", "/dev/zero!")
+	for _, bad := range []string{"", "/null", "../etc/passwd", "a b", "no-such-device", "pts"} {
+		spec.Devices = []string{bad}
+		if j, err := jail.Start(context.Background(), spec); err == nil {
+			t.Errorf("device %q: accepted", bad)
+			_ = j.Close()
+		}
+	}
+	// An open run is no way out: it would open every device.
+	for _, bad := range []string{"no-such-device", "null/x", "pts"} {
+		spec = openSpec(t, "cat", "/dev/zero")
+		spec.ForceOpen, spec.Devices = false, []string{bad}
+		if j, err := jail.Start(context.Background(), spec); !errors.Is(err, jail.ErrSource) {
+			t.Errorf("device %q: %v", bad, err)
+			if err == nil {
+				_ = j.Close()
+			}
+		}
+	}
+	spec = jobSpec(t, "probe", "1", "/x", "x", "1", "/dev/full")
+	spec.Devices = []string{"full"}
+	j := start(t, spec)
+	if got := j.Isolation().Devices; !slices.Equal(got, []string{"null", "urandom", "full"}) {
+		t.Errorf("devices are %q", got)
+	}
+	got := finish(t, j, nil)
+	if !strings.Contains(got.out, "open:/dev/full=ok") || !strings.Contains(got.out, "open:/dev/kmsg=ENOENT") {
+		t.Errorf("the job says %s", got.out)
+	}
+}
+
+// With the network left to it, the job reaches what the launcher reaches.
+func TestNetworkAllowed(t *testing.T) {
+	path, abstract, port := listeners(t)
+	spec := jobSpec(t, "probe", itoa(os.Getpid()), path, abstract, port, "/x")
+	spec.Network, spec.Strict = true, false
+	got := runJob(t, spec, "")
+	if !strings.Contains(got.out, "connect:tcp=ok") || got.iso.Network != "host" || got.iso.NetNS != jail.No {
+		t.Errorf("network %s, net_ns %s: %s", got.iso.Network, got.iso.NetNS, got.out)
+	}
+}
+
+// The job's control group is gone with the job.
+func TestCgroup(t *testing.T) {
+	before := groups(t)
+	j := start(t, jobSpec(t, "hang"))
+	state := j.Isolation().Cgroup
+	if state != jail.Yes && state.Errno() == "" {
+		t.Errorf("cgroup is %q", state)
+	}
+	if os.Geteuid() == 0 && state != jail.Yes {
+		t.Errorf("root cannot make a control group: %q", state)
+	}
+	if state == jail.Yes && len(groups(t)) != len(before)+1 {
+		t.Errorf("groups are %q, were %q", groups(t), before)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if after := groups(t); !slices.Equal(after, before) {
+		t.Errorf("groups are %q, were %q", after, before)
+	}
+}
+
+// groups lists the control groups of jobs.
+func groups(t *testing.T) []string {
+	t.Helper()
+	found, err := filepath.Glob("/sys/fs/cgroup*/unified/sworn-*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	more, err := filepath.Glob("/sys/fs/cgroup/sworn-*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(found, more...)
+}

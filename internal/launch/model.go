@@ -1,0 +1,179 @@
+//go:build linux
+
+package launch
+
+import (
+	"crypto"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/sworn-run/sworn/attest"
+	"github.com/sworn-run/sworn/cer"
+	"github.com/sworn-run/sworn/cer/oms"
+	"github.com/sworn-run/sworn/internal/limits"
+)
+
+// ErrSignature says that weights are not what their signature says, or the signature is by
+// no key that was given. Nothing was launched.
+var ErrSignature = errors.New("wrong model signature")
+
+// signature is a model signature that was given for weights.
+type signature struct {
+	weights string
+	data    []byte
+	parsed  *oms.Signature
+}
+
+// collateralModelSignature is the kind of the collateral item that holds one
+// (SPEC, section 7).
+const collateralModelSignature = "model-signature"
+
+// readSignatures reads the model signatures and the keys to check them with.
+func (p *Plan) readSignatures() error {
+	for _, path := range p.job.SignerKeys {
+		key, err := readKey(path)
+		if err != nil {
+			return err
+		}
+		p.signers = append(p.signers, key)
+	}
+	for _, s := range p.job.Signatures {
+		name := s.Name
+		if name == "" {
+			name = "default"
+		}
+		if !slices.ContainsFunc(p.job.Weights, func(w Named) bool { return w.Name == name }) {
+			return fmt.Errorf("model signature %s: there are no weights %q: %w", s.Path, name, ErrUsage)
+		}
+		if slices.ContainsFunc(p.signatures, func(o signature) bool { return o.weights == name }) {
+			return fmt.Errorf("weights %q have two signatures: %w", name, ErrUsage)
+		}
+		data, err := readBounded(s.Path, limits.CollateralItem)
+		if err != nil {
+			return err
+		}
+		parsed, err := oms.Parse(data)
+		if err != nil {
+			return fmt.Errorf("model signature %s: %w: %w", s.Path, ErrSignature, err)
+		}
+		p.signatures = append(p.signatures, signature{weights: name, data: data, parsed: parsed})
+	}
+	if len(p.signatures) > 0 && len(p.signers) == 0 {
+		return fmt.Errorf("a model signature is given, and no key to check it with: %w", ErrUsage)
+	}
+	return nil
+}
+
+// readKey reads a public key, one PEM block or DER.
+func readKey(path string) (crypto.PublicKey, error) {
+	b, err := readBounded(path, limits.RootsFile)
+	if err != nil {
+		return nil, err
+	}
+	if block, rest := pem.Decode(b); block != nil {
+		if block.Type != "PUBLIC KEY" || len(strings.TrimSpace(string(rest))) > 0 {
+			return nil, fmt.Errorf("%s is not one PEM block of type PUBLIC KEY: %w", path, ErrUsage)
+		}
+		b = block.Bytes
+	}
+	key, err := x509.ParsePKIXPublicKey(b)
+	if err == nil {
+		_, err = oms.KeyID(key)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s is no public key of a model signer: %w: %w", path, ErrUsage, err)
+	}
+	return key, nil
+}
+
+// signed reports whether weights have a signature.
+func (p *Plan) signed(weights string) bool {
+	return slices.ContainsFunc(p.signatures, func(s signature) bool { return s.weights == weights })
+}
+
+// Signed returns the names of the weights that have a signature, and the key ids
+// ([oms.KeyID]) of the keys that it is checked with, "sha256:<hex>" each.
+func (p *Plan) Signed() (weights, keys []string) {
+	for _, s := range p.signatures {
+		weights = append(weights, s.weights)
+	}
+	for _, key := range p.signers {
+		if id, err := oms.KeyID(key); err == nil { // always: it was read so
+			keys = append(keys, cer.SHA256Digest(id))
+		}
+	}
+	slices.Sort(keys)
+	return weights, slices.Compact(keys)
+}
+
+// modelComponents returns the manifests of folders of weights whose files all
+// have flat digests, and the signatures, which it checks. The error wraps
+// ErrSignature.
+func (p *Plan) modelComponents(components []*cer.Component) ([]*cer.Component, error) {
+	var out []*cer.Component
+	for _, w := range p.job.Weights {
+		if m := p.manifest(w.Name, components); m != nil {
+			out = append(out, m)
+		}
+	}
+	for _, s := range p.signatures {
+		_, manifest, err := s.parsed.Verify(p.signers)
+		if err != nil {
+			return nil, fmt.Errorf("weights %q: %w: %w", s.weights, ErrSignature, err)
+		}
+		files, err := oms.Weights(components, s.weights, manifest.Ignore())
+		if err == nil {
+			err = manifest.Check(files)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("weights %q: %w: %w", s.weights, ErrSignature, err)
+		}
+		out = append(out, &cer.Component{
+			Role: cer.RoleModelSignature, Name: s.weights, Digest: []string{cer.SHA256Digest(sha256.Sum256(s.data))},
+			Size: strconv.Itoa(len(s.data)),
+		})
+	}
+	return out, nil
+}
+
+// manifest returns the manifest component of a folder of weights, nil for a file
+// or a volume, or where a file has no flat digest.
+func (p *Plan) manifest(name string, components []*cer.Component) *cer.Component {
+	folder := p.target(cer.RoleWeights, name, p.job.Weights, modelDir)
+	if folder == "" || !p.isFolder(name) {
+		return nil
+	}
+	files, err := oms.Weights(components, name, nil)
+	if err != nil {
+		return nil
+	}
+	m, err := oms.NewManifest(files, oms.Options{})
+	if err != nil {
+		return nil // a folder with nothing but what manifests leave out
+	}
+	var size uint64
+	for _, c := range components {
+		if n, err := strconv.ParseUint(c.Size, 10, 64); err == nil && c.Role == cer.RoleWeights && strings.HasPrefix(c.Name, name+"/") {
+			size += n
+		}
+	}
+	return &cer.Component{
+		Role: cer.RoleManifest, Name: name, Path: folder, Digest: []string{cer.OMSDigest(m.Root())}, Size: strconv.FormatUint(size, 10),
+	}
+}
+
+// collateral returns the signatures as the capsule carries them, in the order of
+// their components.
+func (p *Plan) collateral() []attest.Collateral {
+	var out []attest.Collateral
+	for _, s := range p.signatures {
+		out = append(out, attest.Collateral{Kind: collateralModelSignature, Data: s.data})
+	}
+	return out
+}

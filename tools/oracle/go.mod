@@ -1,0 +1,17 @@
+module github.com/sworn-run/sworn/tools/oracle
+
+go 1.26
+
+require (
+	github.com/google/go-attestation v0.6.1
+	github.com/google/go-eventlog v0.0.2
+	github.com/sworn-run/sworn v0.0.0
+)
+
+require (
+	github.com/google/go-tpm v0.9.8 // indirect
+	golang.org/x/sys v0.45.0 // indirect
+	google.golang.org/protobuf v1.34.2 // indirect
+)
+
+replace github.com/sworn-run/sworn => ../..
