@@ -40,6 +40,15 @@ func (a *appraisal) exclusive(isolation *cer.Environment) string {
 			return fmt.Sprintf("%s is %q", name, v)
 		}
 	}
+	devices, ok := isolation.Get("devices")
+	if !ok {
+		return "devices are not recorded"
+	}
+	for _, d := range cer.Devices(devices) {
+		if !cer.PlainDevice(d) || cer.LauncherDevice(d) {
+			return fmt.Sprintf("the job could open device %q", d)
+		}
+	}
 	return ""
 }
 
@@ -285,7 +294,7 @@ func checkComputeInside(a *appraisal) outcome {
 	if !ok {
 		return unknown("the job's devices are not recorded")
 	}
-	for d := range strings.FieldsSeq(devices) {
+	for _, d := range cer.Devices(devices) {
 		switch {
 		case d == "null" || d == "urandom":
 		case !slices.Contains(a.in.Policy.Devices, d):

@@ -244,13 +244,15 @@ func launchDeeds(t *testing.T) []deed {
 		facts(cer.KindIsolation, "network", "host", "compute.inside"),
 		facts(cer.KindIsolation, "devices", "null urandom nvidia0", "compute.inside"),
 		facts(cer.KindIsolation, "devices", "host", "compute.inside"),
+		facts(cer.KindIsolation, "devices", "null urandom null\u00a0urandom", "launcher.exclusive"),
+		facts(cer.KindIsolation, "devices", "null urandom tpmrm0", "launcher.exclusive"),
 		facts(cer.KindMemory, "swap", "/dev/vda2", "protection.memory"),
 		facts(cer.KindMemory, "hibernation", "resume=/dev/vda2", "protection.memory"),
 		facts(cer.KindMemory, "kexec_loaded", "yes", "protection.memory"),
 		facts(cer.KindMemory, "kexec_loaded", "unknown", "protection.memory"),
 		facts(cer.KindParameters, "seed", "8", "runtime.claims"),
 		facts(cer.KindParameters, "more", "1", "runtime.claims"),
-		withEvents("devices not recorded", "compute.inside", func(l *attest.Log) {
+		withEvents("devices not recorded", "launcher.exclusive", func(l *attest.Log) {
 			editEnvironment(t, l, cer.KindIsolation, func(f []cer.Fact) []cer.Fact {
 				return slices.DeleteFunc(f, func(x cer.Fact) bool { return x.Name == "devices" })
 			})
@@ -351,6 +353,14 @@ func earlierDeeds() []deed {
 		withEvents("earlier isolation let the job extend", "log.sole", func(l *attest.Log) {
 			i := isolation(l)
 			setData(l, i, bytes.Replace(l.Events[i].Data, []byte(`"caps_dropped","value":"yes"`), []byte(`"caps_dropped","value":"no"`), 1))
+		}),
+		withEvents("earlier job had the TPM", "log.sole", func(l *attest.Log) {
+			i := isolation(l)
+			setData(l, i, bytes.Replace(l.Events[i].Data, []byte(`"value":"null urandom"`), []byte(`"value":"null urandom tpmrm0"`), 1))
+		}),
+		withEvents("earlier job had a device with two names in one", "log.sole", func(l *attest.Log) {
+			i := isolation(l)
+			setData(l, i, bytes.Replace(l.Events[i].Data, []byte(`"value":"null urandom"`), []byte("\"value\":\"null urandom null\u00a0urandom\""), 1))
 		}),
 		withEvents("earlier isolation twice", "log.sole", func(l *attest.Log) {
 			i := isolation(l)

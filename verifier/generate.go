@@ -106,7 +106,7 @@ func (a *appraisal) conditions() (protection, devices []string, network bool) {
 	}
 	iso := a.environments[cer.KindIsolation]
 	names, _ := iso.Get("devices")
-	for d := range strings.FieldsSeq(names) {
+	for _, d := range cer.Devices(names) {
 		if d != "null" && d != "urandom" && d != "host" {
 			devices = append(devices, d)
 		}

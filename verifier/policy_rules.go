@@ -337,7 +337,7 @@ func deviceName(d string) bool {
 	if d == "" || len(d) > maxDeviceName || path.IsAbs(d) || path.Clean(d) != d || d == "." || d == ".." || strings.HasPrefix(d, "../") {
 		return false
 	}
-	return !strings.ContainsFunc(d, func(r rune) bool { return r <= ' ' || r > '~' })
+	return cer.PlainDevice(d)
 }
 
 // checkExit checks the exit codes.

@@ -136,7 +136,7 @@ func TestCopiesBounded(t *testing.T) {
 // The devices that the Spec names are there, and no others.
 func TestDevices(t *testing.T) {
 	spec := jobSpec(t, "cat", "/dev/zero!")
-	for _, bad := range []string{"", "/null", "../etc/passwd", "a b", "no-such-device", "pts"} {
+	for _, bad := range []string{"", "/null", "../etc/passwd", "a b", "no-such-device", "pts", "full\u00a0null", "full\vnull", "tpmrm0", "tpm0"} {
 		spec.Devices = []string{bad}
 		if j, err := jail.Start(context.Background(), spec); err == nil {
 			t.Errorf("device %q: accepted", bad)
@@ -163,6 +163,30 @@ func TestDevices(t *testing.T) {
 	got := finish(t, j, nil)
 	if !strings.Contains(got.out, "open:/dev/full=ok") || !strings.Contains(got.out, "open:/dev/kmsg=ENOENT") {
 		t.Errorf("the job says %s", got.out)
+	}
+}
+
+// A node with the number of a TPM is one, whatever it is called.
+func TestTPMByAnotherName(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Log("only root makes device nodes")
+		return
+	}
+	const name = "sworn-test-alias"
+	node := filepath.Join("/dev", name)
+	_ = os.Remove(node)
+	if err := unix.Mknod(node, unix.S_IFCHR|0o666, int(unix.Mkdev(10, 224))); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.Remove(node) })
+	spec := jobSpec(t, "cat", "/dev/zero!")
+	spec.Devices = []string{name}
+	j, err := jail.Start(context.Background(), spec)
+	if j != nil {
+		_ = j.Close()
+	}
+	if !errors.Is(err, jail.ErrIsolation) || !strings.Contains(err.Error(), "TPM") {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -210,7 +211,28 @@ func (r *root) takeDevice(name string) error {
 	if kind := st.Mode & unix.S_IFMT; kind != unix.S_IFCHR && kind != unix.S_IFBLK {
 		return fmt.Errorf("/dev/%s is a file of another kind: %w", name, errDevice)
 	}
+	for _, memory := range []uint32{1, 2, 4} { // mem, kmem, port
+		if st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == unix.Mkdev(1, memory) {
+			return fmt.Errorf("/dev/%s is the machine's memory by another name: %w", name, unix.EPERM)
+		}
+	}
+	if isTPM(&st) {
+		return fmt.Errorf("/dev/%s is a TPM by another name: %w", name, unix.EPERM)
+	}
 	return nil
+}
+
+// isTPM reports whether a node is a TPM whatever it is called: the first one has a
+// number of its own (Linux, admin-guide/devices.txt), of the others sysfs knows.
+func isTPM(st *unix.Stat_t) bool {
+	if st.Mode&unix.S_IFMT != unix.S_IFCHR {
+		return false
+	}
+	if st.Rdev == unix.Mkdev(10, 224) {
+		return true
+	}
+	subsystem, err := os.Readlink(fmt.Sprintf("/sys/dev/char/%d:%d/subsystem", unix.Major(st.Rdev), unix.Minor(st.Rdev)))
+	return err == nil && strings.HasPrefix(path.Base(subsystem), "tpm")
 }
 
 // place attaches a detached mount at a path of the root and closes it.

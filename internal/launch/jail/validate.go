@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sworn-run/sworn/cer"
 )
 
 // defaultProcesses is RLIMIT_NPROC where Limits.Processes is zero.
@@ -108,8 +110,11 @@ func checkFile(f File) error {
 // checkDevices checks the names of the devices.
 func (s *Spec) checkDevices() error {
 	for i, d := range s.Devices {
-		if !canonical("/"+d) || len(d) > unix.NAME_MAX || strings.ContainsAny(d, " \t\n") || slices.Contains(s.Devices[:i], d) {
-			return fmt.Errorf("device %q is not the path of one device below /dev", d)
+		if !canonical("/"+d) || len(d) > unix.NAME_MAX || !cer.PlainDevice(d) || slices.Contains(s.Devices[:i], d) {
+			return fmt.Errorf("device %q is not the path of one device below /dev, in printable ASCII without blanks", d)
+		}
+		if cer.LauncherDevice(d) {
+			return fmt.Errorf("device %q is the launcher's alone: a job that has it could extend and quote for itself, or read memory", d)
 		}
 	}
 	if (len(s.Volumes) > 0 || s.Image != nil) && (s.ForceOpen || s.Open != nil) {
