@@ -29,19 +29,26 @@ func (a *appraisal) signatures() []*cer.Component {
 }
 
 // checkCollateralUse says which collateral item no check uses, or nothing: each
-// is the signature of one component, in the components' order.
+// is the signature of a component, in the order of the first components that have
+// them. A signature of several is there once, so that none can be left out or
+// moved and nothing is different.
 func (a *appraisal) checkCollateralUse() string {
-	signatures := a.signatures()
-	if len(a.capsule.Collateral) > len(signatures) {
-		return fmt.Sprintf("%d collateral item(s) that no check uses", len(a.capsule.Collateral)-len(signatures))
+	var digests []string
+	for _, c := range a.signatures() {
+		if d := strings.Join(c.Digest, " "); !slices.Contains(digests, d) {
+			digests = append(digests, d)
+		}
+	}
+	if len(a.capsule.Collateral) > len(digests) {
+		return fmt.Sprintf("%d collateral item(s) that no check uses", len(a.capsule.Collateral)-len(digests))
 	}
 	next := 0
 	for i, item := range a.capsule.Collateral {
 		digest := cer.SHA256Digest(sha256.Sum256(item.Data))
-		for next < len(signatures) && !slices.Equal(signatures[next].Digest, []string{digest}) {
+		for next < len(digests) && digests[next] != digest {
 			next++
 		}
-		if item.Kind != CollateralModelSignature || next == len(signatures) {
+		if item.Kind != CollateralModelSignature || next == len(digests) {
 			return fmt.Sprintf("collateral item %d (%s) is one that no check uses", i, oneLine(item.Kind))
 		}
 		next++

@@ -103,7 +103,30 @@ func statementDeeds(f *forger) []deed {
 		{"collateral that nothing uses", "evidence.set", forgery{capsule: func(c *cer.Capsule) {
 			c.Collateral = []attest.Collateral{{Kind: "crl", Data: []byte{1}}}
 		}}},
+		signedThrice("one signature twice", "x", "x"),
+		signedThrice("signatures in another order", "y", "x"),
 	}
+}
+
+// signedThrice has two signatures, x and y, over three weights, x over the first
+// and the last, and carries what is given.
+func signedThrice(name string, carried ...string) deed {
+	return deed{name, "evidence.set", forgery{events: func(l *attest.Log) {
+		for i, s := range []string{"x", "y", "x"} {
+			c := &cer.Component{Role: cer.RoleModelSignature, Name: string(rune('a' + i)), Digest: []string{cer.SHA256Digest(sha256.Sum256([]byte(s)))}, Size: "1"}
+			data, err := c.Encode()
+			if err != nil {
+				panic(err)
+			}
+			at := lastOf(l, attest.EventComponent) + 1
+			l.Events = slices.Insert(l.Events, at, attest.NewEvent(0, attest.EventComponent, l.Events[at-1].Launch, [32]byte{8}, data))
+		}
+	}, capsule: func(c *cer.Capsule) {
+		c.Collateral = nil
+		for _, s := range carried {
+			c.Collateral = append(c.Collateral, attest.Collateral{Kind: verifier.CollateralModelSignature, Data: []byte(s)})
+		}
+	}}}
 }
 
 // logDeeds change the log's grammar; everything after is made to fit.

@@ -3,6 +3,7 @@
 package launch
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/sha256"
 	"crypto/x509"
@@ -169,10 +170,13 @@ func (p *Plan) manifest(name string, components []*cer.Component) *cer.Component
 }
 
 // collateral returns the signatures as the capsule carries them, in the order of
-// their components.
+// their components, each once.
 func (p *Plan) collateral() []attest.Collateral {
 	var out []attest.Collateral
 	for _, s := range p.signatures {
+		if slices.ContainsFunc(out, func(c attest.Collateral) bool { return bytes.Equal(c.Data, s.data) }) {
+			continue
+		}
 		out = append(out, attest.Collateral{Kind: collateralModelSignature, Data: s.data})
 	}
 	return out
