@@ -26,7 +26,7 @@ var errChanged = errors.New("file changed while it was copied")
 
 // source is one file to be copied, and what it was when it was planned.
 type source struct {
-	path   string // resolved, free of symbolic links
+	path   string // clean, free of symbolic links
 	target string // relative to the root, empty where nothing is copied
 	mode   uint32
 	stat   unix.Stat_t
@@ -55,10 +55,8 @@ func planSources(cfg *config) (files []source, total uint64, err error) {
 	known := make(map[inode]int)
 	for i, f := range wanted {
 		s := source{target: f.Target[1:], mode: 0o444, first: i, protect: f.Protect, verity: f.Verity, flat: f.Flat, describe: f.Describe}
-		if s.path, err = filepath.EvalSymlinks(f.Source); err != nil {
-			return nil, 0, fmt.Errorf("resolving %s: %w", f.Source, err)
-		}
-		if err := unix.Lstat(s.path, &s.stat); err != nil {
+		s.path = filepath.Clean(f.Source)
+		if err := s.examine(); err != nil {
 			return nil, 0, fmt.Errorf("examining %s: %w", s.path, err)
 		}
 		if s.stat.Mode&unix.S_IFMT != unix.S_IFREG || s.stat.Size < 0 {
@@ -79,6 +77,19 @@ func planSources(cfg *config) (files []source, total uint64, err error) {
 		}
 	}
 	return files, total, nil
+}
+
+// examine says what the path leads to. It follows no link: the caller has, when it
+// looked whether the file is one that it may give away, and whoever owns the
+// folder can have put one there since.
+func (s *source) examine() error {
+	fd, err := unix.Openat2(unix.AT_FDCWD, s.path, &unix.OpenHow{
+		Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
+	})
+	if err != nil {
+		return err
+	}
+	return errors.Join(unix.Fstat(fd, &s.stat), unix.Close(fd))
 }
 
 // open opens the file that was planned and no other.

@@ -98,11 +98,14 @@ func TestProgramChanges(t *testing.T) {
 func TestBadSources(t *testing.T) {
 	dir := t.TempDir()
 	fifo, secret, device := filepath.Join(dir, "fifo"), write(t, "secret", []byte("x")), "/dev/zero"
-	if err := errors.Join(unix.Mkfifo(fifo, 0o666), os.Symlink(device, filepath.Join(dir, "link")), os.Chmod(secret, 0)); err != nil {
+	if err := errors.Join(unix.Mkfifo(fifo, 0o666), os.Symlink(device, filepath.Join(dir, "link")), os.Chmod(secret, 0),
+		os.WriteFile(filepath.Join(dir, "plain"), []byte("x"), 0o644), os.Symlink("plain", filepath.Join(dir, "file")),
+		os.Symlink(".", filepath.Join(dir, "here"))); err != nil {
 		t.Fatal(err)
 	}
 	bad := map[string]string{
 		"fifo": fifo, "device": device, "folder": dir, "link to a device": filepath.Join(dir, "link"),
+		"link to a file": filepath.Join(dir, "file"), "below a link": filepath.Join(dir, "here", "plain"),
 		"missing": filepath.Join(dir, "none"), "below a file": filepath.Join(secret, "x"),
 		"descriptor": "/proc/self/fd/0",
 	}
@@ -143,7 +146,7 @@ func TestInputFile(t *testing.T) {
 func TestSameSource(t *testing.T) {
 	source := write(t, "lib", []byte("x"))
 	link := source + ".1"
-	if err := os.Symlink(source, link); err != nil {
+	if err := os.Link(source, link); err != nil {
 		t.Fatal(err)
 	}
 	shell := shellSpec(t, "stat", "-c", "%i", "/lib/b", "/lib/a")

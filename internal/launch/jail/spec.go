@@ -61,8 +61,9 @@ type File struct {
 	// ID is the caller's own number for the file; it comes back in its Digest.
 	// IDs need not be unique.
 	ID int `json:"id"`
-	// Source is the absolute path of the file outside. Symbolic links are
-	// followed; the file they lead to must be a regular file.
+	// Source is the absolute path of a regular file outside, free of symbolic
+	// links: one anywhere in it is ErrSource, as whoever can put one there could
+	// have the job given any file.
 	Source string `json:"source"`
 	// Target is the absolute, clean path of the file in the job's root, outside
 	// /scratch, /input, /dev and /proc. Targets are unique, and none is the folder
