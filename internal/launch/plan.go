@@ -134,11 +134,12 @@ func NewPlan(job Job) (*Plan, error) {
 	return p, nil
 }
 
-// regular follows symbolic links to a regular file.
+// regular follows symbolic links to a regular file. The path is made absolute
+// first: the working folder may itself be reached through a link.
 func regular(file string) (string, error) {
-	real, err := filepath.EvalSymlinks(file)
+	real, err := filepath.Abs(file)
 	if err == nil {
-		real, err = filepath.Abs(real)
+		real, err = filepath.EvalSymlinks(real)
 	}
 	if err != nil {
 		return "", fmt.Errorf("%s: %w: %w", file, ErrUsage, err)
@@ -264,11 +265,11 @@ func (p *Plan) addOthers() error {
 // addTree adds a file, or every file below a folder. A symbolic link inside the
 // folder must lead to a file inside it.
 func (p *Plan) addTree(role, name, source, target string) error {
-	top, err := filepath.EvalSymlinks(source)
+	top, err := filepath.Abs(source)
 	if err != nil {
 		return fmt.Errorf("%s: %w: %w", source, ErrUsage, err)
 	}
-	if top, err = filepath.Abs(top); err != nil {
+	if top, err = filepath.EvalSymlinks(top); err != nil {
 		return fmt.Errorf("%s: %w: %w", source, ErrUsage, err)
 	}
 	st, err := os.Stat(top)

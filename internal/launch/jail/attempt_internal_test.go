@@ -5,6 +5,7 @@ package jail
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -22,9 +23,13 @@ func loaderSpec(t *testing.T) Spec {
 		t.Fatalf("no loader: %v", err)
 	}
 	ldso := res.Deps[0].Target
+	source, err := filepath.EvalSymlinks(ldso)
+	if err != nil {
+		t.Fatal(err)
+	}
 	c := Command{Path: ldso, Argv: []string{ldso, "--version"}}
 	return Spec{
-		Files: []File{{Source: ldso, Target: ldso, Executable: true}}, Command: c, Open: &c, Timeout: 10 * time.Second,
+		Files: []File{{Source: source, Target: ldso, Executable: true}}, Command: c, Open: &c, Timeout: 10 * time.Second,
 	}
 }
 

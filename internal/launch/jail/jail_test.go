@@ -75,6 +75,9 @@ func program(source, target string) ([]jail.File, error) {
 	if err != nil {
 		return nil, err
 	}
+	if source, err = filepath.EvalSymlinks(source); err != nil {
+		return nil, err
+	}
 	files := []jail.File{{ID: 7, Source: source, Target: target, Executable: true}}
 	for i, d := range res.Deps {
 		files = append(files, jail.File{ID: 100 + i, Source: d.Source, Target: d.Target, Executable: d.Role != elfdeps.RoleLibrary})
