@@ -127,7 +127,7 @@ race() {
 # Every bit and every member of a real record, changed: whole only here, because
 # the race detector makes each of these verdicts ten times as slow.
 mutation() {
-	CGO_ENABLED=0 gotest ./verifier
+	CGO_ENABLED=0 gotest -timeout 45m ./verifier
 }
 
 simulator() {
