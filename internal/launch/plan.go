@@ -220,6 +220,10 @@ func (p *Plan) addWeights() error {
 			}
 			continue
 		}
+		// The base name of ".." is no name of a folder.
+		if abs, err := filepath.Abs(w.Path); err == nil && w.Path != "" {
+			w.Path = abs
+		}
 		if err := p.addTree(cer.RoleWeights, w.Name, w.Path, path.Join(modelDir, w.Name, filepath.Base(w.Path))); err != nil {
 			return err
 		}
@@ -265,6 +269,9 @@ func (p *Plan) addOthers() error {
 // addTree adds a file, or every file below a folder. A symbolic link inside the
 // folder must lead to a file inside it.
 func (p *Plan) addTree(role, name, source, target string) error {
+	if source == "" {
+		return fmt.Errorf("%s %q has an empty path: %w", role, name, ErrUsage)
+	}
 	top, err := filepath.Abs(source)
 	if err != nil {
 		return fmt.Errorf("%s: %w: %w", source, ErrUsage, err)

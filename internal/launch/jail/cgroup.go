@@ -99,7 +99,11 @@ func (c *cgroup) limit(memory uint64) error {
 	if err != nil {
 		return fmt.Errorf("reading the job's memory: %w", err)
 	}
-	for name, value := range map[string]string{"memory.max": strconv.FormatUint(current+memory, 10), "memory.swap.max": "0"} {
+	limit := current + memory
+	if limit < current {
+		return fmt.Errorf("bounding the job's memory: a limit of %d bytes: %w", memory, unix.EOVERFLOW)
+	}
+	for name, value := range map[string]string{"memory.max": strconv.FormatUint(limit, 10), "memory.swap.max": "0"} {
 		err := os.WriteFile(filepath.Join(c.path, name), []byte(value), 0)
 		if err != nil && (name != "memory.swap.max" || !errors.Is(err, os.ErrNotExist)) {
 			return fmt.Errorf("bounding the job's memory: %w", err)
