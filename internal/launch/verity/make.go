@@ -125,12 +125,17 @@ func folderOf(source string) (folder string, done func(), err error) {
 	if !st.Mode().IsRegular() {
 		return "", nil, fmt.Errorf("%s is neither a folder nor a regular file: %w", source, ErrVolume)
 	}
-	folder, err = os.MkdirTemp(filepath.Dir(source), ".sworn-volume-")
+	// A link to the file is to be the file.
+	real, err := filepath.EvalSymlinks(source)
+	if err != nil {
+		return "", nil, fmt.Errorf("%w: %w", ErrVolume, err)
+	}
+	folder, err = os.MkdirTemp(filepath.Dir(real), ".sworn-volume-")
 	if err != nil {
 		return "", nil, fmt.Errorf("%w: %w", ErrVolume, err)
 	}
 	done = func() { _ = os.RemoveAll(folder) }
-	err = errors.Join(os.Chmod(folder, 0o755), os.Link(source, filepath.Join(folder, filepath.Base(source)))) //nolint:gosec // The image keeps the mode, and the job must enter.
+	err = errors.Join(os.Chmod(folder, 0o755), os.Link(real, filepath.Join(folder, filepath.Base(source)))) //nolint:gosec // The image keeps the mode, and the job must enter.
 	if err == nil {
 		err = readable(folder)
 	} else {
@@ -144,9 +149,14 @@ func folderOf(source string) (folder string, done func(), err error) {
 }
 
 // readable refuses a folder that holds anything which the job, that has a uid of
-// its own, could not read, or that is neither file nor folder nor link.
+// its own, could not read, or that is neither file nor folder nor link, or a link
+// that leads out of it: the image would hold the link and not the file.
 func readable(folder string) error {
-	err := filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
+	top, err := filepath.EvalSymlinks(folder)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrVolume, err)
+	}
+	err = filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -156,6 +166,13 @@ func readable(folder string) error {
 		}
 		switch mode := info.Mode(); {
 		case mode&fs.ModeSymlink != 0:
+			real, err := filepath.EvalSymlinks(path)
+			if err != nil {
+				return err
+			}
+			if link, err := os.Readlink(path); err != nil || filepath.IsAbs(link) || !strings.HasPrefix(real, top+"/") {
+				return errors.Join(err, fmt.Errorf("the link %s leads out of its folder", path))
+			}
 			return nil
 		case !mode.IsRegular() && !mode.IsDir():
 			return fmt.Errorf("%s is neither file nor folder nor link", path)
