@@ -36,10 +36,11 @@ func newCgroup(memory bool) (*cgroup, error) {
 	}
 	var id [8]byte
 	_, _ = rand.Read(id[:])
-	name := fmt.Sprintf("sworn-%x", id)
+	name := fmt.Sprintf(cgroupPrefix+"%x", id)
 	var errs []error
 	for _, parent := range []string{mount, filepath.Join(mount, own)} {
 		path := filepath.Join(parent, name)
+		sweep(parent)
 		if memory {
 			// Where it is there already, or cannot be had, cgroup.limit will tell.
 			_ = os.WriteFile(filepath.Join(parent, "cgroup.subtree_control"), []byte("+memory"), 0)
@@ -55,6 +56,27 @@ func newCgroup(memory bool) (*cgroup, error) {
 		return &cgroup{path: path, dir: dir}, nil
 	}
 	return nil, fmt.Errorf("making a control group: %w", errors.Join(errs...))
+}
+
+// cgroupPrefix begins the names of the groups, and leftAfter is the age at which one
+// without processes is no longer one that is being made.
+const (
+	cgroupPrefix = "sworn-"
+	leftAfter    = 10 * time.Minute
+)
+
+// sweep takes away groups whose launchers were killed. The kernel keeps one that
+// has a process.
+func sweep(parent string) {
+	entries, err := os.ReadDir(parent)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && e.IsDir() && strings.HasPrefix(e.Name(), cgroupPrefix) && time.Since(info.ModTime()) > leftAfter {
+			_ = unix.Rmdir(filepath.Join(parent, e.Name()))
+		}
+	}
 }
 
 // cgroupMount finds where version 2 of the hierarchy is mounted.
