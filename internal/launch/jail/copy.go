@@ -51,7 +51,11 @@ func planSources(cfg *config) (files []source, total uint64, err error) {
 	if cfg.Input != "" {
 		wanted = append(slices.Clip(wanted), File{Source: cfg.Input, Target: InputTarget, Flat: true})
 	}
-	type inode struct{ dev, ino uint64 }
+	// A file that is to be copied is, also where another takes it where it is.
+	type inode struct {
+		dev, ino uint64
+		protect  string
+	}
 	known := make(map[inode]int)
 	for i, f := range wanted {
 		s := source{target: f.Target[1:], mode: 0o444, first: i, protect: f.Protect, verity: f.Verity, flat: f.Flat, describe: f.Describe}
@@ -62,13 +66,14 @@ func planSources(cfg *config) (files []source, total uint64, err error) {
 		if s.stat.Mode&unix.S_IFMT != unix.S_IFREG || s.stat.Size < 0 {
 			return nil, 0, fmt.Errorf("%s is not a regular file", s.path)
 		}
-		if first, found := known[inode{s.stat.Dev, s.stat.Ino}]; found {
+		id := inode{s.stat.Dev, s.stat.Ino, f.Protect}
+		if first, found := known[id]; found {
 			s.first = first
 			files[first].verity = files[first].verity || f.Verity
 			files[first].flat = files[first].flat || f.Flat
 			files[first].describe = files[first].describe || f.Describe
 		} else {
-			known[inode{s.stat.Dev, s.stat.Ino}] = i
+			known[id] = i
 			total += uint64(s.stat.Size)
 		}
 		files = append(files, s)

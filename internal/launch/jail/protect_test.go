@@ -166,6 +166,27 @@ func TestDevices(t *testing.T) {
 	}
 }
 
+// A file that is given unprotected, and as another that is to be copied and as the
+// input, is copied for these.
+func TestUnprotectedAndCopied(t *testing.T) {
+	source := write(t, "weights", []byte("measured"))
+	spec := with(jobSpec(t, "cat", "/etc/c", jail.InputTarget),
+		jail.File{Source: source, Target: "/model/w", Protect: jail.ProtectNone}, jail.File{Source: source, Target: "/etc/c"})
+	spec.InputFile = source
+	j := start(t, spec)
+	if err := os.WriteFile(source, []byte("replaced"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	files := j.Files()
+	input, _ := j.Input()
+	if w, c := files[len(files)-2].Protection, files[len(files)-1].Protection; w != "none" || c != "sealed" || input.Protection != "sealed" {
+		t.Errorf("protections are %s, %s and %s", w, c, input.Protection)
+	}
+	if got := finish(t, j, strings.NewReader("12")); got.out != "measuredmeasured" {
+		t.Errorf("got %q", got.out)
+	}
+}
+
 // A node with the number of a TPM is one, whatever it is called.
 func TestTPMByAnotherName(t *testing.T) {
 	if os.Geteuid() != 0 {

@@ -70,11 +70,11 @@ type File struct {
 	// of another.
 	Target string `json:"target"`
 	// Executable gives the copy mode 0555; without it, it has mode 0444. Files with
-	// one source are one file in the root too, with several names and one mode.
+	// one source and one Protect are one file in the root too, with several names
+	// and one mode.
 	Executable bool `json:"executable"`
 	// Protect is how the job's view of the bytes is kept from changing:
 	// ProtectSealed, the zero value, ProtectAuto, ProtectVerity or ProtectNone.
-	// All Files with one source have the Protect of the first.
 	Protect string `json:"protect"`
 	// Verity asks for the fs-verity digest of a copy too.
 	Verity bool `json:"verity"`
