@@ -148,6 +148,9 @@ func (v *Volume) mount() (int, error) {
 	if err := unix.Lstat(v.Device, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFBLK || st.Rdev != v.Number {
 		return -1, errors.Join(err, fmt.Errorf("it is not block device %d:%d: %w", unix.Major(v.Number), unix.Minor(v.Number), unix.ENODEV))
 	}
+	if err := v.checkFilesystem(); err != nil {
+		return err
+	}
 	const attrs = unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC
 	fd, ro, err := newMount(v.Filesystem, []mountOption{{"source", v.Device}}, "ro", attrs)
 	if err != nil {
@@ -174,4 +177,19 @@ func (r *root) placeVolumes(volumes []Volume) error {
 		}
 	}
 	return nil
+}
+
+// checkFilesystem checks, through the device, that its data are of no other file
+// system too.
+func (v *Volume) checkFilesystem() error {
+	fd, err := unix.Open(v.Device, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	device := os.NewFile(uintptr(fd), v.Device)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil || st.Rdev != v.Number {
+		return errors.Join(err, unix.ENODEV, device.Close())
+	}
+	return errors.Join(verity.CheckFilesystem(device, v.Filesystem), device.Close())
 }
