@@ -3,6 +3,7 @@
 package launch
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -31,5 +32,20 @@ func TestLinkedFolder(t *testing.T) {
 	p := &Plan{}
 	if err := p.addTree("file", "x", ".", "/x"); err != nil || len(p.files) != 1 || p.files[0].source != want {
 		t.Errorf("folder: %+v, %v", p.files, err)
+	}
+	// What is above a link's target is above it, as for the kernel.
+	if err := os.Symlink(filepath.Join("real", "deep"), filepath.Join(top, "down")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(top, "real", "deep"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{"../down/../weights", filepath.Join(top, "down") + "/../weights"} {
+		if got, err := regular(file); err != nil || got != want {
+			t.Errorf("%s: got %s, %v; want %s", file, got, err, want)
+		}
+	}
+	if _, err := regular(""); !errors.Is(err, ErrUsage) {
+		t.Errorf("an empty path: %v", err)
 	}
 }

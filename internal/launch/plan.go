@@ -134,15 +134,33 @@ func NewPlan(job Job) (*Plan, error) {
 	return p, nil
 }
 
-// regular follows symbolic links to a regular file. The path is made absolute
-// first: the working folder may itself be reached through a link.
-func regular(file string) (string, error) {
-	real, err := filepath.Abs(file)
-	if err == nil {
-		real, err = filepath.EvalSymlinks(real)
+// resolve returns the absolute path of what the kernel finds at a path, free of
+// symbolic links. The working folder may itself be reached through one, so that
+// ".." is only resolved after them.
+func resolve(file string) (string, error) {
+	if file == "" {
+		return "", fmt.Errorf("an empty path: %w", ErrUsage)
 	}
+	abs := file
+	if !filepath.IsAbs(abs) {
+		wd, err := os.Getwd()
+		if err != nil {
+			return "", fmt.Errorf("%s: %w: %w", file, ErrUsage, err)
+		}
+		abs = wd + "/" + file
+	}
+	real, err := filepath.EvalSymlinks(abs)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w: %w", file, ErrUsage, err)
+	}
+	return real, nil
+}
+
+// regular follows symbolic links to a regular file.
+func regular(file string) (string, error) {
+	real, err := resolve(file)
+	if err != nil {
+		return "", err
 	}
 	st, err := os.Stat(real)
 	if err != nil {
@@ -221,8 +239,12 @@ func (p *Plan) addWeights() error {
 			continue
 		}
 		// The base name of ".." is no name of a folder.
-		if abs, err := filepath.Abs(w.Path); err == nil && w.Path != "" {
-			w.Path = abs
+		if base := filepath.Base(w.Path); w.Path != "" && (base == "." || base == "..") {
+			real, err := resolve(w.Path)
+			if err != nil {
+				return err
+			}
+			w.Path = real
 		}
 		if err := p.addTree(cer.RoleWeights, w.Name, w.Path, path.Join(modelDir, w.Name, filepath.Base(w.Path))); err != nil {
 			return err
@@ -272,12 +294,9 @@ func (p *Plan) addTree(role, name, source, target string) error {
 	if source == "" {
 		return fmt.Errorf("%s %q has an empty path: %w", role, name, ErrUsage)
 	}
-	top, err := filepath.Abs(source)
+	top, err := resolve(source)
 	if err != nil {
-		return fmt.Errorf("%s: %w: %w", source, ErrUsage, err)
-	}
-	if top, err = filepath.EvalSymlinks(top); err != nil {
-		return fmt.Errorf("%s: %w: %w", source, ErrUsage, err)
+		return err
 	}
 	st, err := os.Stat(top)
 	if err != nil {
@@ -403,9 +422,10 @@ func (p *Plan) spec(o *Options) jail.Spec {
 }
 
 // openCommand is the command of a run without a closed root: the template's
-// placeholders become the paths outside. It is nil where that cannot be done.
+// placeholders become the paths outside. It is nil where that cannot be done, and
+// where devices are named: such a run would have them all.
 func (p *Plan) openCommand() *jail.Command {
-	if p.output != "" || len(p.volumes) > 0 || p.image != nil {
+	if p.output != "" || len(p.volumes) > 0 || p.image != nil || len(p.job.Devices) > 0 {
 		return nil
 	}
 	outside := map[string]string{}

@@ -149,7 +149,7 @@ func (v *Volume) mount() (int, error) {
 		return -1, errors.Join(err, fmt.Errorf("it is not block device %d:%d: %w", unix.Major(v.Number), unix.Minor(v.Number), unix.ENODEV))
 	}
 	if err := v.checkFilesystem(); err != nil {
-		return err
+		return -1, err
 	}
 	const attrs = unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC
 	fd, ro, err := newMount(v.Filesystem, []mountOption{{"source", v.Device}}, "ro", attrs)

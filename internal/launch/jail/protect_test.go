@@ -143,16 +143,16 @@ func TestDevices(t *testing.T) {
 			_ = j.Close()
 		}
 	}
-	// An open run is no way out: it would open every device.
 	for _, bad := range []string{"no-such-device", "null/x", "pts"} {
-		spec = openSpec(t, "cat", "/dev/zero")
-		spec.ForceOpen, spec.Devices = false, []string{bad}
-		if j, err := jail.Start(context.Background(), spec); !errors.Is(err, jail.ErrSource) {
-			t.Errorf("device %q: %v", bad, err)
-			if err == nil {
-				_ = j.Close()
-			}
+		spec.Devices = []string{bad}
+		if j, err := jail.Start(context.Background(), spec); !errors.Is(err, jail.ErrSource) || j != nil {
+			t.Errorf("device %q: %v, %v", bad, j, err)
 		}
+	}
+	// An open run is no way out: it would have every device.
+	spec.Devices, spec.Strict, spec.Open = []string{"full"}, false, openSpec(t, "cat", "/dev/zero").Open
+	if j, err := jail.Start(context.Background(), spec); !errors.Is(err, jail.ErrSpec) || j != nil {
+		t.Errorf("with an open run: %v, %v", j, err)
 	}
 	spec = jobSpec(t, "probe", "1", "/x", "x", "1", "/dev/full")
 	spec.Devices = []string{"full"}

@@ -117,8 +117,8 @@ func (s *Spec) checkDevices() error {
 			return fmt.Errorf("device %q is the launcher's alone: a job that has it could extend and quote for itself, or read memory", d)
 		}
 	}
-	if (len(s.Volumes) > 0 || s.Image != nil) && (s.ForceOpen || s.Open != nil) {
-		return fmt.Errorf("an open run has no root for a volume or an image")
+	if (len(s.Volumes) > 0 || s.Image != nil || len(s.Devices) > 0) && (s.ForceOpen || s.Open != nil) {
+		return fmt.Errorf("an open run has no root for a volume or an image, and has every device")
 	}
 	if i := s.Image; i != nil && (i.Ref == "" || i.Digest == "" || i.MaxBytes <= 0 || !path.IsAbs(i.Mount)) {
 		return fmt.Errorf("an image without reference, digest, limit or place to mount it")
