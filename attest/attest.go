@@ -322,3 +322,16 @@ type LifeReader interface {
 	// Life returns the identity and the counters of the register's life.
 	Life(ctx context.Context) (Life, error)
 }
+
+// BootReader is the optional capability of an [Attester] on whose machine logs of
+// what booted are kept: those that explain the registers of the very device that
+// quotes. Nothing that it returns is trusted.
+type BootReader interface {
+	// EventLog returns the firmware's log (TCG PC Client Platform Firmware
+	// Profile, 10.2), complete since the system runs; nil if there is none.
+	EventLog(ctx context.Context) ([]byte, error)
+	// FileList returns the beginning of the kernel's list of measured files
+	// (IMA) whose digests give the register that ev quotes, or, for nil, as it
+	// stands now; nil if there is no list, or none that does.
+	FileList(ctx context.Context, ev *Evidence) ([]byte, error)
+}

@@ -81,6 +81,7 @@ type appraisal struct {
 	components   []*cer.Component
 	environments map[string]*cer.Environment
 	slots        []slotResult
+	boot         bootLogs
 
 	// Why something above is nil.
 	capsuleErr, bundleErr, hashErr, runtimeErr, statementErr, logErr, launchErr error
@@ -122,6 +123,7 @@ func newAppraisal(in *Input, at time.Time, file []byte) *appraisal {
 	if a.statement != nil {
 		a.appraiseSlots()
 	}
+	a.readBoot()
 	return a
 }
 
