@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"slices"
@@ -246,18 +247,32 @@ func openSimulator(ctx context.Context, o tpmdev.Options) (*tpmdev.TPM, error) {
 	return tpmdev.OpenTransport(ctx, t, o)
 }
 
+// reads returns the paths that flags and command name for reading.
+func (j *jobFlags) reads(command []string) []string {
+	archive, _, _ := strings.Cut(j.imageArchive, "@")
+	used := append([]string{j.input, j.imageArchive, archive}, j.signers...)
+	for _, s := range slices.Concat(j.weights, j.signatures, j.config, j.add) {
+		_, path := named(s)
+		description, volume := strings.CutPrefix(path, "verity:")
+		used = append(used, description)
+		if volume {
+			used = append(used, strings.TrimSuffix(description, ".json"))
+		}
+	}
+	if len(command) > 0 && j.image+j.imageArchive == "" {
+		if program, err := exec.LookPath(command[0]); err == nil {
+			used = append(used, program)
+		}
+	}
+	return used
+}
+
 // distinct refuses to write over what the same launch reads or writes.
-func (f *runFlags) distinct() error {
+func (f *runFlags) distinct(command []string) error {
 	if f.record == "-" || f.output == "-" {
 		return usage("--record job.cer.json; leave --output out for standard output", "record and output are files: %q is none", "-")
 	}
-	used := []string{f.input}
-	for _, list := range [][]string{f.weights, f.config, f.add} {
-		for _, s := range list {
-			_, path := named(s)
-			used = append(used, path)
-		}
-	}
+	used := f.reads(command)
 	for _, u := range append(used, f.output) {
 		if samePath(f.record, u) {
 			return usage("choose another path for --record", "the record would overwrite %s", u)
@@ -277,7 +292,7 @@ func (a *app) runJob(ctx context.Context, f *runFlags, command []string) error {
 	if err != nil {
 		return err
 	}
-	if err := f.distinct(); err != nil {
+	if err := f.distinct(command); err != nil {
 		return err
 	}
 	if !f.quiet {
@@ -317,6 +332,13 @@ func (a *app) runJob(ctx context.Context, f *runFlags, command []string) error {
 	}
 	if err := sink.failed(f.output); err != nil {
 		return err
+	}
+	// A disk that is full may say so only now, and then there is to be no record.
+	if output != nil {
+		err = output.Sync()
+	}
+	if err != nil {
+		return a.keepOutput(output, f.output, wrap(fmt.Errorf("writing %s: %w", f.output, err), "is the disk full?"))
 	}
 	if _, err := record.Write(res.Capsule); err != nil {
 		return a.keepOutput(output, f.output, wrap(fmt.Errorf("writing %s: %w", f.record, err), "is the disk full?"))
