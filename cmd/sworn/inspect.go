@@ -215,7 +215,12 @@ func treeRecord(t *treeWriter, b *cer.Bundle) {
 	} {
 		t.row(1, r[0], r[1])
 	}
-	rt, err := cer.ParseRuntime(s.Runtime)
+	treeRuntime(t, s.Runtime)
+}
+
+// treeRuntime shows the member runtime of a record.
+func treeRuntime(t *treeWriter, raw jsontext.Value) {
+	rt, err := cer.ParseRuntime(raw)
 	if err != nil {
 		t.row(1, "runtime", "cannot be read: "+err.Error())
 		return
