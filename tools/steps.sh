@@ -121,7 +121,9 @@ race() {
 		gotest ./...
 	done
 	go=(go)
-	CGO_ENABLED=1 gotest -race "${every[@]}"
+	# A program with the race detector sleeps for a second before it ends, also those
+	# that the tests run.
+	GORACE="atexit_sleep_ms=20${GORACE:+ $GORACE}" CGO_ENABLED=1 gotest -race "${every[@]}"
 }
 
 # Every bit and every member of a real record, changed: whole only here, because
