@@ -44,6 +44,11 @@ where you trust the files; the roots folder says whose TPMs you accept.`,
 			if len(command) == 0 && j.image == "" && j.imageArchive == "" {
 				return usage("sworn policy from-files --roots DIR -- COMMAND ARGUMENT…", "no command given")
 			}
+			for _, u := range j.reads(command) {
+				if samePath(out, u) {
+					return usage("choose another path for -o", "the policy would overwrite %s", u)
+				}
+			}
 			p, plan, err := j.policy(cmd.Context(), command, roots, name, bank, pcr)
 			if err != nil {
 				return err

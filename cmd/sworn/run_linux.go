@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -139,22 +138,8 @@ func (j *jobFlags) job(command []string) (launch.Job, error) {
 	if j.input != "-" {
 		job.Input = j.input
 	}
-	for _, s := range j.weights {
-		n, p := named(s)
-		job.Weights = append(job.Weights, launch.Named{Name: n, Path: p})
-	}
-	for _, s := range j.signatures {
-		n, p := named(s)
-		job.Signatures = append(job.Signatures, launch.Named{Name: n, Path: p})
-	}
-	for _, s := range j.config {
-		n, p := named(s)
-		job.Config = append(job.Config, launch.Named{Name: n, Path: p})
-	}
-	for _, s := range j.add {
-		n, p := named(s)
-		job.Add = append(job.Add, launch.Named{Name: n, Path: p})
-	}
+	job.Weights, job.Signatures = namedAll(j.weights), namedAll(j.signatures)
+	job.Config, job.Add = namedAll(j.config), namedAll(j.add)
 	for _, s := range j.params {
 		n, v, ok := strings.Cut(s, "=")
 		if !ok || n == "" {
@@ -182,6 +167,16 @@ func (j *jobFlags) job(command []string) (launch.Job, error) {
 	// The running program itself, whatever its path leads to by now.
 	job.Launcher = "/proc/self/exe"
 	return job, nil
+}
+
+// namedAll splits flags of the form [NAME=]PATH.
+func namedAll(flags []string) []launch.Named {
+	var out []launch.Named
+	for _, s := range flags {
+		name, path := named(s)
+		out = append(out, launch.Named{Name: name, Path: path})
+	}
+	return out
 }
 
 // stateDir returns the folder that keeps the logs.
@@ -246,38 +241,13 @@ func openSimulator(ctx context.Context, o tpmdev.Options) (*tpmdev.TPM, error) {
 	return tpmdev.OpenTransport(ctx, t, o)
 }
 
-// distinct refuses to write over what the same launch reads or writes.
-func (f *runFlags) distinct() error {
-	if f.record == "-" || f.output == "-" {
-		return usage("--record job.cer.json; leave --output out for standard output", "record and output are files: %q is none", "-")
-	}
-	used := []string{f.input}
-	for _, list := range [][]string{f.weights, f.config, f.add} {
-		for _, s := range list {
-			_, path := named(s)
-			used = append(used, path)
-		}
-	}
-	for _, u := range append(used, f.output) {
-		if samePath(f.record, u) {
-			return usage("choose another path for --record", "the record would overwrite %s", u)
-		}
-	}
-	for _, u := range used {
-		if samePath(f.output, u) {
-			return usage("choose another path for --output", "the output would overwrite %s", u)
-		}
-	}
-	return nil
-}
-
 // runJob is `sworn run`.
 func (a *app) runJob(ctx context.Context, f *runFlags, command []string) error {
 	o, err := f.options(command)
 	if err != nil {
 		return err
 	}
-	if err := f.distinct(); err != nil {
+	if err := f.distinct(command); err != nil {
 		return err
 	}
 	if !f.quiet {
@@ -318,16 +288,8 @@ func (a *app) runJob(ctx context.Context, f *runFlags, command []string) error {
 	if err := sink.failed(f.output); err != nil {
 		return err
 	}
-	if _, err := record.Write(res.Capsule); err != nil {
-		return a.keepOutput(output, f.output, wrap(fmt.Errorf("writing %s: %w", f.record, err), "is the disk full?"))
-	}
-	if err := record.commit(); err != nil {
+	if err := f.keep(record, output, res.Capsule); err != nil {
 		return a.keepOutput(output, f.output, err)
-	}
-	if output != nil {
-		if err := output.commit(); err != nil {
-			return err
-		}
 	}
 	return a.summary(f, o.Plan.Command(), res)
 }
@@ -394,52 +356,6 @@ func (a *app) connect(f *runFlags, o *launch.Options) (*pendingFile, error) {
 	}
 	o.Stdout = out
 	return out, nil
-}
-
-// sink takes the job's output and remembers why it could not be taken.
-type sink struct {
-	w   io.Writer
-	err error
-}
-
-// Write implements io.Writer.
-func (s *sink) Write(b []byte) (int, error) {
-	n, err := s.w.Write(b)
-	if err != nil && s.err == nil {
-		s.err = err
-	}
-	return n, err
-}
-
-// failed returns the error of an output that did not take all: the record would
-// be about one that nobody has.
-func (s *sink) failed(name string) error {
-	switch {
-	case s.err == nil:
-		return nil
-	case name == "":
-		name = "the output"
-	}
-	hint := "there is no record: give the job an output that takes all of it"
-	if errors.Is(s.err, syscall.ENOSPC) {
-		hint = "is the disk full?"
-	}
-	return wrap(fmt.Errorf("writing %s: %w", name, s.err), hint)
-}
-
-// keepOutput keeps what the job had written when no record came of it, under a
-// name that says so, and returns err.
-func (a *app) keepOutput(out *pendingFile, name string, err error) error {
-	if out == nil {
-		return err
-	}
-	if n, seekErr := out.Seek(0, io.SeekCurrent); seekErr != nil || n == 0 {
-		return err
-	}
-	if out.commitAs(name+".unattested") == nil {
-		_, _ = fmt.Fprintf(a.stderr, "note: there is no record; the job's output is kept in %s.unattested\n", line(name))
-	}
-	return err
 }
 
 // selfCheck verifies a capsule's core checks with the production verifier
