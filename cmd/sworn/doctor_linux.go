@@ -42,6 +42,11 @@ type diagnosis struct {
 	provider bool
 	life     attest.Life
 	start    []attest.RegisterValue
+	// bootLog is the size of the firmware's event log, fileList that of the
+	// kernel's list of measured files as far as it explains its register; both in
+	// bytes, 0 for none. bootError says why they cannot be read.
+	bootLog, fileList int
+	bootError         error
 	// jobError says why no job can be isolated; facts are those of one that was.
 	jobError error
 	facts    map[string]string
@@ -90,6 +95,7 @@ func (d *diagnosis) findTPM(ctx context.Context) finding {
 	}
 	if err == nil {
 		d.start, err = dev.Read(ctx)
+		d.readBoot(ctx, dev)
 	}
 	if err != nil {
 		d.tpmError = err
