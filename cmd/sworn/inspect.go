@@ -171,6 +171,7 @@ func showCapsule(t *treeWriter, file []byte) error {
 	t.row(1, "evidence digest", fmt.Sprintf("%x (what a time stamp would have to cover)", attest.EvidenceDigest(c.Statement, c.Signature, c.Items)))
 	treeLog(t, c.Log)
 	treeEvidence(t, c.Evidence)
+	treeCollateral(t, c.Collateral)
 	return nil
 }
 
