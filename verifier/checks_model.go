@@ -3,6 +3,7 @@ package verifier
 import (
 	"crypto"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/hex"
 	"fmt"
 	"slices"
@@ -105,22 +106,54 @@ func checkModelSignature(a *appraisal) outcome {
 	}
 	var signed []string
 	for _, c := range a.signatures() {
-		var spki []string // of any key, unless the policy lists some
-		if i := slices.IndexFunc(wanted, func(w ModelSigner) bool { return w.Weights == c.Name }); i >= 0 {
-			spki = wanted[i].SPKI
-		}
-		key, o := a.modelSigned(c, spki)
-		if key == nil {
+		by, o := a.modelSigned(c, a.listedSigners(c.Name))
+		if by == nil {
 			return o
 		}
-		signed = append(signed, fmt.Sprintf("weights %q by key %s", c.Name, short(key[:])))
+		signed = append(signed, fmt.Sprintf("weights %q by %s", c.Name, by))
 	}
 	return passed(strings.Join(signed, ", "))
 }
 
-// modelSigned returns the id of the key that signed the weights of one signature
-// component, or why none did.
-func (a *appraisal) modelSigned(c *cer.Component, spki []string) (key *[32]byte, o outcome) {
+// modelSigner is who signed weights.
+type modelSigner struct {
+	// key is SHA-256 of the SubjectPublicKeyInfo of the key that signed.
+	key [32]byte
+	// authority certified the key; nil if the key itself is trusted.
+	authority *x509.Certificate
+}
+
+// ids returns the digests by which a policy can list the signer.
+func (m *modelSigner) ids() []string {
+	out := []string{cer.SHA256Digest(m.key)}
+	if m.authority != nil {
+		out = append(out, cer.SHA256Digest(SPKIDigest(m.authority)))
+	}
+	return out
+}
+
+// String says who signed, for a check's detail.
+func (m *modelSigner) String() string {
+	s := "key " + short(m.key[:])
+	if m.authority != nil {
+		spki := SPKIDigest(m.authority)
+		s += " below authority " + short(spki[:])
+	}
+	return s
+}
+
+// root names what the relying party supplied, for the headline.
+func (m *modelSigner) root() string {
+	if m.authority == nil {
+		return "user-supplied model signer " + hex.EncodeToString(m.key[:8])
+	}
+	spki := SPKIDigest(m.authority)
+	return fmt.Sprintf("user-supplied model authority %q %s", m.authority.Subject.CommonName, hex.EncodeToString(spki[:8]))
+}
+
+// modelSigned returns who signed the weights of one signature component, or why
+// nobody did. With spki, the signer's key or authority is one of these.
+func (a *appraisal) modelSigned(c *cer.Component, spki []string) (by *modelSigner, o outcome) {
 	i := slices.IndexFunc(a.capsule.Collateral, func(item attest.Collateral) bool {
 		return item.Kind == CollateralModelSignature && slices.Equal(c.Digest, []string{cer.SHA256Digest(sha256.Sum256(item.Data))})
 	})
@@ -131,42 +164,127 @@ func (a *appraisal) modelSigned(c *cer.Component, spki []string) (key *[32]byte,
 	if err != nil {
 		return nil, failed(fmt.Sprintf("weights %q: %v", c.Name, err))
 	}
-	signers := a.in.Roots.Signers()
-	if len(signers) == 0 {
-		return nil, unknown(fmt.Sprintf("weights %q are signed, and no key of role %s was given", c.Name, roleModelSigner))
+	var signed []signedBy
+	switch s.Kind() {
+	case oms.KindKey:
+		signed, err = a.signedByKey(s)
+	case oms.KindChain:
+		signed, err = a.signedByChain(s)
+	default:
+		return nil, unknown(fmt.Sprintf("weights %q are signed with a certificate of Sigstore's, which is not verified here", c.Name))
 	}
-	keys := make([]crypto.PublicKey, 0, len(signers))
-	for _, k := range signers {
-		keys = append(keys, k.Key)
+	switch {
+	case err != nil:
+		return nil, failed(fmt.Sprintf("weights %q: %v", c.Name, err))
+	case len(signed) == 0:
+		return nil, unknown(fmt.Sprintf("weights %q are signed, and no %s of role %s was given", c.Name, wantedRoot(s), roleModelSigner))
+	}
+	i = slices.IndexFunc(signed, func(by signedBy) bool {
+		return len(spki) == 0 || slices.ContainsFunc(by.ids(), func(id string) bool { return slices.Contains(spki, id) })
+	})
+	if i < 0 {
+		return nil, failed(fmt.Sprintf("weights %q are signed by a key that the policy does not list for them", c.Name)).
+			with(strings.Join(spki, " or "), strings.Join(signed[0].ids(), " below "))
+	}
+	files, err := oms.Weights(a.components, c.Name, signed[i].manifest.Ignore())
+	if err == nil {
+		err = signed[i].manifest.Check(files)
+	}
+	if err != nil {
+		return nil, failed(fmt.Sprintf("weights %q: %v", c.Name, err))
+	}
+	return &signed[i].modelSigner, outcome{}
+}
+
+// signedBy is what a right signature says: who signed what.
+type signedBy struct {
+	modelSigner
+	manifest *oms.Manifest
+}
+
+// wantedRoot says what a signature needs among the roots.
+func wantedRoot(s *oms.Signature) string {
+	if s.Kind() == oms.KindChain {
+		return "authority"
+	}
+	return "key"
+}
+
+// signedByKey verifies a signature with the keys of role model-signer; it returns
+// nothing if there are none.
+func (a *appraisal) signedByKey(s *oms.Signature) ([]signedBy, error) {
+	var keys []crypto.PublicKey
+	for _, k := range a.in.Roots.Signers() {
+		if k.Key != nil {
+			keys = append(keys, k.Key)
+		}
+	}
+	if len(keys) == 0 {
+		return nil, nil
 	}
 	id, manifest, err := s.Verify(keys)
 	if err != nil {
-		return nil, failed(fmt.Sprintf("weights %q: %v", c.Name, err))
+		return nil, err
 	}
-	if got := cer.SHA256Digest(id); len(spki) > 0 && !slices.Contains(spki, got) {
-		return nil, failed(fmt.Sprintf("weights %q are signed by a key that the policy does not list for them", c.Name)).with(strings.Join(spki, " or "), got)
-	}
-	files, err := oms.Weights(a.components, c.Name, manifest.Ignore())
-	if err == nil {
-		err = manifest.Check(files)
-	}
-	if err != nil {
-		return nil, failed(fmt.Sprintf("weights %q: %v", c.Name, err))
-	}
-	return &id, outcome{}
+	return []signedBy{{modelSigner{key: id}, manifest}}, nil
 }
 
-// signerRoots names the user-supplied keys that model signatures rest on.
+// signedByChain verifies a signature with the authorities of role model-signer, at
+// the verdict's time. It returns the signer once for each authority that the
+// certificate is below, and nothing if there are no authorities.
+func (a *appraisal) signedByChain(s *oms.Signature) ([]signedBy, error) {
+	var all []*x509.Certificate
+	for _, k := range a.in.Roots.Signers() {
+		if k.Authority != nil {
+			all = append(all, k.Authority)
+		}
+	}
+	if len(all) == 0 {
+		return nil, nil
+	}
+	// All at once first: its error is about the certificate, not about one of
+	// many authorities.
+	if _, _, err := s.VerifyChain(all, a.at); err != nil {
+		return nil, err
+	}
+	var out []signedBy
+	for _, ca := range all {
+		if leaf, manifest, err := s.VerifyChain([]*x509.Certificate{ca}, a.at); err == nil {
+			out = append(out, signedBy{modelSigner{SPKIDigest(leaf), ca}, manifest})
+		}
+	}
+	if len(out) == 0 {
+		return nil, oms.ErrUntrusted
+	}
+	return out, nil
+}
+
+// signerRoots names the user-supplied keys and authorities that model signatures
+// rest on.
 func (a *appraisal) signerRoots() []string {
 	var out []string
 	if a.own == nil || a.launchErr != nil {
 		return nil
 	}
 	for _, c := range a.signatures() {
-		if key, _ := a.modelSigned(c, nil); key != nil {
-			out = append(out, "user-supplied model signer "+hex.EncodeToString(key[:8]))
+		if by, _ := a.modelSigned(c, a.listedSigners(c.Name)); by != nil {
+			out = append(out, by.root())
 		}
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
+}
+
+// listedSigners returns the signers that the policy lists for weights, nil if it
+// lists none.
+func (a *appraisal) listedSigners(weights string) []string {
+	if a.in.Policy == nil {
+		return nil
+	}
+	for _, w := range a.in.Policy.ModelSigners {
+		if w.Weights == weights {
+			return w.SPKI
+		}
+	}
+	return nil
 }

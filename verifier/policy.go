@@ -149,8 +149,10 @@ type ModelSigner struct {
 	// Weights is the name of the weights, such as "default".
 	Weights string `json:"weights"`
 	// SPKI lists the acceptable signers' keys as "sha256:" and the lower-case
-	// hexadecimal SHA-256 of their SubjectPublicKeyInfo; any one. The key itself
-	// comes from the roots, role model-signer.
+	// hexadecimal SHA-256 of their SubjectPublicKeyInfo; any one. Of a signature
+	// with a certificate, it may be the certificate's key or that of the authority
+	// it is below. The key or authority itself comes from the roots, role
+	// model-signer.
 	SPKI []string `json:"spki"`
 }
 

@@ -58,7 +58,7 @@ func (j *jobFlags) register(cmd *cobra.Command) {
 	fl.StringArrayVar(&j.weights, "weights", nil, "weights file or folder, `[NAME=]PATH` (repeatable), at {weights} or {weights:NAME}; or [NAME=]verity:FILE, a volume that \"sworn protect\" described, at {weights.dir}")
 	fl.StringVar(&j.protect, "protect", launch.ProtectAuto, "how weights are kept from changing: `auto` (fs-verity where it is enabled, else a private copy), verity, sealed, none")
 	fl.StringArrayVar(&j.signatures, "model-signature", nil, "the OpenSSF model signature of weights, `[NAME=]FILE` (repeatable): a wrong one stops the launch")
-	fl.StringArrayVar(&j.signers, "model-key", nil, "the public key of a model signer, PEM `FILE` (repeatable), to check --model-signature with")
+	fl.StringArrayVar(&j.signers, "model-key", nil, "the public key of a model signer, or the certificate of a CA that certified it, PEM `FILE` (repeatable), to check --model-signature with")
 	fl.StringVar(&j.image, "image", "", "run in a container image: `oci:DIR[:TAG]` or oci:DIR@sha256:DIGEST, a layout in a folder; the command is looked up in it, and is its own if none is given")
 	fl.StringVar(&j.imageArchive, "image-archive", "", "run in a container image that is one `FILE`, of docker save or a layout, also FILE@sha256:DIGEST")
 	fl.StringVar(&j.imageStore, "image-store", "", "keep uncompressed layers in `DIR` (default sworn/images in the user's cache folder; none: nowhere); nothing in it is trusted")

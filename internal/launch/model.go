@@ -4,7 +4,6 @@ package launch
 
 import (
 	"bytes"
-	"crypto"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/pem"
@@ -13,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/sworn-run/sworn/attest"
 	"github.com/sworn-run/sworn/cer"
@@ -21,7 +21,7 @@ import (
 )
 
 // ErrSignature says that weights are not what their signature says, or the signature is by
-// no key that was given. Nothing was launched.
+// no key that was given, or below no authority. Nothing was launched.
 var ErrSignature = errors.New("wrong model signature")
 
 // signature is a model signature that was given for weights.
@@ -35,14 +35,19 @@ type signature struct {
 // (SPEC, section 7).
 const collateralModelSignature = "model-signature"
 
-// readSignatures reads the model signatures and the keys to check them with.
+// The types of PEM that hold a signer.
+const (
+	pemPublicKey   = "PUBLIC KEY"
+	pemCertificate = "CERTIFICATE"
+)
+
+// readSignatures reads the model signatures, and the keys and authorities to check
+// them with.
 func (p *Plan) readSignatures() error {
 	for _, path := range p.job.SignerKeys {
-		key, err := readKey(path)
-		if err != nil {
+		if err := p.readSigner(path); err != nil {
 			return err
 		}
-		p.signers = append(p.signers, key)
 	}
 	for _, s := range p.job.Signatures {
 		name := s.Name
@@ -65,32 +70,58 @@ func (p *Plan) readSignatures() error {
 		}
 		p.signatures = append(p.signatures, signature{weights: name, data: data, parsed: parsed})
 	}
-	if len(p.signatures) > 0 && len(p.signers) == 0 {
+	if len(p.signatures) > 0 && len(p.signers) == 0 && len(p.authorities) == 0 {
 		return fmt.Errorf("a model signature is given, and no key to check it with: %w", ErrUsage)
 	}
 	return nil
 }
 
-// readKey reads a public key, one PEM block or DER.
-func readKey(path string) (crypto.PublicKey, error) {
+// readSigner reads a public key or a CA's certificate, one PEM block or DER.
+func (p *Plan) readSigner(path string) error {
 	b, err := readBounded(path, limits.RootsFile)
 	if err != nil {
-		return nil, err
+		return err
 	}
+	pemType := ""
 	if block, rest := pem.Decode(b); block != nil {
-		if block.Type != "PUBLIC KEY" || len(strings.TrimSpace(string(rest))) > 0 {
-			return nil, fmt.Errorf("%s is not one PEM block of type PUBLIC KEY: %w", path, ErrUsage)
+		pemType = block.Type
+		if pemType != pemPublicKey && pemType != pemCertificate || len(strings.TrimSpace(string(rest))) > 0 {
+			return fmt.Errorf("%s is not one PEM block of type %s or %s: %w", path, pemPublicKey, pemCertificate, ErrUsage)
 		}
 		b = block.Bytes
+	}
+	if pemType != pemPublicKey {
+		ca, err := x509.ParseCertificate(b)
+		switch {
+		case err == nil && !(ca.BasicConstraintsValid && ca.IsCA):
+			return fmt.Errorf("%s is no CA's certificate: %w", path, ErrUsage)
+		case err == nil:
+			p.authorities = append(p.authorities, ca)
+			return nil
+		case pemType == pemCertificate:
+			return fmt.Errorf("%s is not one X.509 certificate: %w: %w", path, ErrUsage, err)
+		}
 	}
 	key, err := x509.ParsePKIXPublicKey(b)
 	if err == nil {
 		_, err = oms.KeyID(key)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s is no public key of a model signer: %w: %w", path, ErrUsage, err)
+		return fmt.Errorf("%s is no public key of a model signer: %w: %w", path, ErrUsage, err)
 	}
-	return key, nil
+	p.signers = append(p.signers, key)
+	return nil
+}
+
+// verify verifies a signature with the keys and authorities that were given, now.
+// The error wraps one of package oms.
+func (p *Plan) verify(s *oms.Signature) (*oms.Manifest, error) {
+	if s.Kind() == oms.KindKey {
+		_, manifest, err := s.Verify(p.signers)
+		return manifest, err
+	}
+	_, manifest, err := s.VerifyChain(p.authorities, time.Now())
+	return manifest, err
 }
 
 // signed reports whether weights have a signature.
@@ -124,7 +155,7 @@ func (p *Plan) modelComponents(components []*cer.Component) ([]*cer.Component, e
 		}
 	}
 	for _, s := range p.signatures {
-		_, manifest, err := s.parsed.Verify(p.signers)
+		manifest, err := p.verify(s.parsed)
 		if err != nil {
 			return nil, fmt.Errorf("weights %q: %w: %w", s.weights, ErrSignature, err)
 		}

@@ -4,6 +4,7 @@ package launch
 
 import (
 	"crypto"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -55,7 +56,8 @@ type Job struct {
 	Protect string
 	// Signatures are OpenSSF model signatures of weights, by the weights' names.
 	Signatures []Named
-	// SignerKeys are the paths of the public keys to check them with.
+	// SignerKeys are the paths of the public keys, or of the certificates of
+	// authorities, to check them with.
 	SignerKeys []string
 	// Flat asks for the flat SHA-256 of weights whatever their size.
 	Flat bool
@@ -81,16 +83,17 @@ type Plan struct {
 	job     Job
 	files   []planned
 	volumes []volume
-	// signatures are checked with signers.
-	signatures []signature
-	signers    []crypto.PublicKey
-	image      *oci.Image
-	argv       []string
-	program    string
-	env        []string
-	output     string
-	input      string
-	launcher   *cer.Component
+	// signatures are checked with signers and authorities.
+	signatures  []signature
+	signers     []crypto.PublicKey
+	authorities []*x509.Certificate
+	image       *oci.Image
+	argv        []string
+	program     string
+	env         []string
+	output      string
+	input       string
+	launcher    *cer.Component
 }
 
 // planned is one file of the job's root.
