@@ -121,10 +121,30 @@ type modelSigner struct {
 	key [32]byte
 	// authority certified the key; nil if the key itself is trusted.
 	authority *x509.Certificate
+	// sigstore is who signed through Sigstore; nil for the others, which have a
+	// key.
+	sigstore *oms.Identity
 }
 
-// ids returns the digests by which a policy can list the signer.
+// listed reports whether a policy lists the signer for the weights; where it says
+// nothing about the weights, any key will do, and no identity: anybody can have
+// one.
+func (m *modelSigner) listed(want *ModelSigner) bool {
+	switch {
+	case m.sigstore != nil:
+		return want != nil && slices.Contains(want.Identities, *m.sigstore)
+	case want == nil:
+		return true
+	default:
+		return slices.ContainsFunc(m.ids(), func(id string) bool { return slices.Contains(want.SPKI, id) })
+	}
+}
+
+// ids returns what a policy can list the signer by.
 func (m *modelSigner) ids() []string {
+	if m.sigstore != nil {
+		return []string{fmt.Sprintf("%q of %q", m.sigstore.Subject, m.sigstore.Issuer)}
+	}
 	out := []string{cer.SHA256Digest(m.key)}
 	if m.authority != nil {
 		out = append(out, cer.SHA256Digest(SPKIDigest(m.authority)))
@@ -134,6 +154,9 @@ func (m *modelSigner) ids() []string {
 
 // String says who signed, for a check's detail.
 func (m *modelSigner) String() string {
+	if m.sigstore != nil {
+		return m.ids()[0]
+	}
 	s := "key " + short(m.key[:])
 	if m.authority != nil {
 		spki := SPKIDigest(m.authority)
@@ -143,8 +166,12 @@ func (m *modelSigner) String() string {
 }
 
 // root names what the relying party supplied, for the headline.
-func (m *modelSigner) root() string {
-	if m.authority == nil {
+func (m *modelSigner) root(sigstore []byte) string {
+	switch {
+	case m.sigstore != nil:
+		sum := sha256.Sum256(sigstore)
+		return "user-supplied Sigstore root " + hex.EncodeToString(sum[:8])
+	case m.authority == nil:
 		return "user-supplied model signer " + hex.EncodeToString(m.key[:8])
 	}
 	spki := SPKIDigest(m.authority)
@@ -152,8 +179,8 @@ func (m *modelSigner) root() string {
 }
 
 // modelSigned returns who signed the weights of one signature component, or why
-// nobody did. With spki, the signer's key or authority is one of these.
-func (a *appraisal) modelSigned(c *cer.Component, spki []string) (by *modelSigner, o outcome) {
+// nobody did. The signer is one that the policy lists, if it lists any.
+func (a *appraisal) modelSigned(c *cer.Component, want *ModelSigner) (by *modelSigner, o outcome) {
 	i := slices.IndexFunc(a.capsule.Collateral, func(item attest.Collateral) bool {
 		return item.Kind == CollateralModelSignature && slices.Equal(c.Digest, []string{cer.SHA256Digest(sha256.Sum256(item.Data))})
 	})
@@ -164,27 +191,16 @@ func (a *appraisal) modelSigned(c *cer.Component, spki []string) (by *modelSigne
 	if err != nil {
 		return nil, failed(fmt.Sprintf("weights %q: %v", c.Name, err))
 	}
-	var signed []signedBy
-	switch s.Kind() {
-	case oms.KindKey:
-		signed, err = a.signedByKey(s)
-	case oms.KindChain:
-		signed, err = a.signedByChain(s)
-	default:
-		return nil, unknown(fmt.Sprintf("weights %q are signed with a certificate of Sigstore's, which is not verified here", c.Name))
-	}
+	signed, lacks, err := a.signedBy(s, a.capsule.Collateral[i].Data)
 	switch {
 	case err != nil:
 		return nil, failed(fmt.Sprintf("weights %q: %v", c.Name, err))
-	case len(signed) == 0:
-		return nil, unknown(fmt.Sprintf("weights %q are signed, and no %s of role %s was given", c.Name, wantedRoot(s), roleModelSigner))
+	case lacks != "":
+		return nil, unknown(fmt.Sprintf("weights %q are signed, and %s", c.Name, lacks))
 	}
-	i = slices.IndexFunc(signed, func(by signedBy) bool {
-		return len(spki) == 0 || slices.ContainsFunc(by.ids(), func(id string) bool { return slices.Contains(spki, id) })
-	})
+	i = slices.IndexFunc(signed, func(by signedBy) bool { return by.listed(want) })
 	if i < 0 {
-		return nil, failed(fmt.Sprintf("weights %q are signed by a key that the policy does not list for them", c.Name)).
-			with(strings.Join(spki, " or "), strings.Join(signed[0].ids(), " below "))
+		return nil, unlisted(c.Name, want, &signed[0].modelSigner)
 	}
 	files, err := oms.Weights(a.components, c.Name, signed[i].manifest.Ignore())
 	if err == nil {
@@ -202,12 +218,54 @@ type signedBy struct {
 	manifest *oms.Manifest
 }
 
-// wantedRoot says what a signature needs among the roots.
-func wantedRoot(s *oms.Signature) string {
-	if s.Kind() == oms.KindChain {
-		return "authority"
+// unlisted says that the policy does not list the signer of weights.
+func unlisted(weights string, want *ModelSigner, by *modelSigner) outcome {
+	if want == nil {
+		return unknown(fmt.Sprintf("weights %q are signed by %s, and no policy says that it may", weights, by))
 	}
-	return "key"
+	accepted := slices.Clone(want.SPKI)
+	for _, id := range want.Identities {
+		accepted = append(accepted, (&modelSigner{sigstore: &id}).ids()...)
+	}
+	return failed(fmt.Sprintf("weights %q are signed by one whom the policy does not list for them", weights)).
+		with(strings.Join(accepted, " or "), strings.Join(by.ids(), " below "))
+}
+
+// signedBy verifies a signature by its kind. Where something is missing to verify
+// it with, lacks says what.
+func (a *appraisal) signedBy(s *oms.Signature, bundle []byte) (signed []signedBy, lacks string, err error) {
+	switch s.Kind() {
+	case oms.KindKey:
+		signed, err = a.signedByKey(s)
+		lacks = fmt.Sprintf("no key of role %s was given", roleModelSigner)
+	case oms.KindChain:
+		signed, err = a.signedByChain(s)
+		lacks = fmt.Sprintf("no authority of role %s was given", roleModelSigner)
+	default:
+		if a.in.Sigstore == nil {
+			return nil, "nothing was given that verifies signatures through Sigstore", nil
+		}
+		signed, err = a.signedBySigstore(bundle)
+		lacks = fmt.Sprintf("no Sigstore trusted root of role %s was given", roleModelSigner)
+	}
+	if len(signed) > 0 {
+		lacks = ""
+	}
+	return signed, lacks, err
+}
+
+// signedBySigstore verifies a signature through Sigstore; it returns nothing if
+// there is no trusted root.
+func (a *appraisal) signedBySigstore(bundle []byte) ([]signedBy, error) {
+	root := a.in.Roots.SigstoreRoot()
+	if root == nil {
+		return nil, nil
+	}
+	signer, manifest, err := oms.VerifySigstore(bundle, root, a.at, a.in.Sigstore)
+	if err != nil {
+		return nil, err
+	}
+	return []signedBy{{modelSigner{sigstore: &signer.Identity}, manifest}}, nil
 }
 
 // signedByKey verifies a signature with the keys of role model-signer; it returns
@@ -250,7 +308,7 @@ func (a *appraisal) signedByChain(s *oms.Signature) ([]signedBy, error) {
 	var out []signedBy
 	for _, ca := range all {
 		if leaf, manifest, err := s.VerifyChain([]*x509.Certificate{ca}, a.at); err == nil {
-			out = append(out, signedBy{modelSigner{SPKIDigest(leaf), ca}, manifest})
+			out = append(out, signedBy{modelSigner{key: SPKIDigest(leaf), authority: ca}, manifest})
 		}
 	}
 	if len(out) == 0 {
@@ -268,22 +326,22 @@ func (a *appraisal) signerRoots() []string {
 	}
 	for _, c := range a.signatures() {
 		if by, _ := a.modelSigned(c, a.listedSigners(c.Name)); by != nil {
-			out = append(out, by.root())
+			out = append(out, by.root(a.in.Roots.SigstoreRoot()))
 		}
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
 }
 
-// listedSigners returns the signers that the policy lists for weights, nil if it
-// lists none.
-func (a *appraisal) listedSigners(weights string) []string {
+// listedSigners returns what the policy says of the signers of weights, nil if
+// nothing.
+func (a *appraisal) listedSigners(weights string) *ModelSigner {
 	if a.in.Policy == nil {
 		return nil
 	}
-	for _, w := range a.in.Policy.ModelSigners {
-		if w.Weights == weights {
-			return w.SPKI
+	for i := range a.in.Policy.ModelSigners {
+		if w := &a.in.Policy.ModelSigners[i]; w.Weights == weights {
+			return w
 		}
 	}
 	return nil

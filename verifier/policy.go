@@ -13,6 +13,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/sworn-run/sworn/cer"
+	"github.com/sworn-run/sworn/cer/oms"
 	"github.com/sworn-run/sworn/internal/limits"
 )
 
@@ -153,7 +154,10 @@ type ModelSigner struct {
 	// with a certificate, it may be the certificate's key or that of the authority
 	// it is below. The key or authority itself comes from the roots, role
 	// model-signer.
-	SPKI []string `json:"spki"`
+	SPKI []string `json:"spki,omitzero"`
+	// Identities lists the acceptable signers of a signature through Sigstore; any
+	// one. There is at least one of SPKI or Identities.
+	Identities []oms.Identity `json:"identities,omitzero"`
 }
 
 // NoncePolicy says where the relying party's nonce must stand.
@@ -236,6 +240,10 @@ func (p *Policy) normalize(has *presence) error {
 	p.Components, p.Waive = nonEmpty(p.Components), nonEmpty(p.Waive)
 	p.Protection, p.Devices = nonEmpty(p.Protection), nonEmpty(p.Devices)
 	p.ModelSigners = nonEmpty(p.ModelSigners)
+	for i := range p.ModelSigners {
+		m := &p.ModelSigners[i]
+		m.SPKI, m.Identities = nonEmpty(m.SPKI), nonEmpty(m.Identities)
+	}
 	for name, f := range p.Formats {
 		if len(f.Boot) == 0 {
 			f.Boot = nil

@@ -14,7 +14,10 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/sworn-run/sworn/attest"
+	"github.com/sworn-run/sworn/cer"
 	"github.com/sworn-run/sworn/cer/oms"
 	"github.com/sworn-run/sworn/internal/limits"
 )
@@ -32,6 +35,10 @@ const (
 	// productAuthority tells an authority of role model-signer from a key in
 	// TrustStore.Digest: a signature by a key is not one below it.
 	productAuthority = "ca"
+	// productSigstore stands there for the trusted root of a Sigstore.
+	productSigstore = "sigstore"
+	// trustedRootType is the media type of such a file.
+	trustedRootType = "application/vnd.dev.sigstore.trustedroot+json;version=0.1"
 )
 
 // labelRoots starts what TrustStore.Digest hashes.
@@ -83,6 +90,8 @@ type TrustStore struct {
 	roots []attest.Root
 	// signers are those of role model-signer, in the order of their paths.
 	signers []Signer
+	// sigstore is the trusted root of a Sigstore; nil if there is none.
+	sigstore []byte
 }
 
 // Signer is who signs models: a public key, or an authority that certifies the
@@ -106,7 +115,8 @@ type Signer struct {
 // certificate issued to its own subject whose signature is not its own, and in
 // amd-ark, intel-sgx and aws-nitro any other than such. Dates are not looked
 // at: a Scheme judges them at the verdict's time. In model-signer an ECDSA public
-// key in the same encodings may stand for itself. No files make an empty store.
+// key in the same encodings may stand for itself, and one file whose name ends in
+// .json is a trusted root of a Sigstore. No files make an empty store.
 // The error wraps ErrRoots and names the path.
 func NewTrustStore(files []RootFile) (*TrustStore, error) {
 	if len(files) > limits.RootsFiles {
@@ -300,6 +310,9 @@ func (s *TrustStore) addSigner(f RootFile) error {
 	if n := len(f.Data); n == 0 || n > limits.RootsFile {
 		return fmt.Errorf("has %d bytes, want 1 to %d", n, limits.RootsFile)
 	}
+	if path.Ext(f.Path) == ".json" {
+		return s.addSigstore(f.Data)
+	}
 	der, pemType, err := onePEM(f.Data, pemPublicKey, pemCertificate)
 	if err != nil {
 		return err
@@ -344,15 +357,44 @@ func parseSigner(der []byte, pemType string) (*Signer, error) {
 	return &Signer{SPKI: SPKIDigest(cert), Authority: cert}, nil
 }
 
-// Empty reports whether there is neither root nor key in the store.
-func (s *TrustStore) Empty() bool { return s == nil || len(s.roots) == 0 && len(s.signers) == 0 }
+// SigstoreRoot returns the trusted root of a Sigstore, as it was given; nil if
+// there is none.
+func (s *TrustStore) SigstoreRoot() []byte {
+	if s == nil {
+		return nil
+	}
+	return bytes.Clone(s.sigstore)
+}
+
+// addSigstore takes over the trusted root of a Sigstore. What is in it, its
+// verifier looks at; here it is strict JSON that says what it is.
+func (s *TrustStore) addSigstore(data []byte) error {
+	var w map[string]jsontext.Value
+	if err := cer.UnmarshalStrict(data, limits.CapsuleDepth, &w); err != nil {
+		return fmt.Errorf("is not strict JSON: %w", err)
+	}
+	if string(w["mediaType"]) != `"`+trustedRootType+`"` {
+		return fmt.Errorf("is no Sigstore trusted root of type %s", trustedRootType)
+	}
+	if s.sigstore != nil {
+		return errors.New("is a second Sigstore trusted root, want one")
+	}
+	s.sigstore = bytes.Clone(data)
+	return nil
+}
+
+// Empty reports whether there is neither root nor signer in the store.
+func (s *TrustStore) Empty() bool {
+	return s == nil || len(s.roots) == 0 && len(s.signers) == 0 && s.sigstore == nil
+}
 
 // Digest identifies what is trusted, whatever the files are called and however
 // they are encoded: SHA-256 over the ASCII label "sworn.run/roots/v1", a NUL,
 // and for each root, sorted by these bytes, the length of its role in one byte,
 // the role, the length of its product in one byte, the product, and
 // [SPKIDigest] of its certificate; a key of role model-signer counts like a root
-// of its role, an authority of it like one of product "ca". A nil store is an
+// of its role, an authority of it like one of product "ca", and a Sigstore's trusted
+// root like one of product "sigstore", with SHA-256 of the file. A nil store is an
 // empty one.
 func (s *TrustStore) Digest() [32]byte {
 	var entries [][]byte
@@ -367,6 +409,9 @@ func (s *TrustStore) Digest() [32]byte {
 			}
 			entries = append(entries, digestEntry(roleModelSigner, product, k.SPKI))
 		}
+	}
+	if sum := sha256.Sum256(s.SigstoreRoot()); s != nil && s.sigstore != nil {
+		entries = append(entries, digestEntry(roleModelSigner, productSigstore, sum))
 	}
 	slices.SortFunc(entries, bytes.Compare)
 	return sha256.Sum256(append([]byte(labelRoots), bytes.Join(entries, nil)...))

@@ -19,6 +19,7 @@ import (
 
 	"github.com/sworn-run/sworn/attest"
 	"github.com/sworn-run/sworn/cer"
+	"github.com/sworn-run/sworn/cer/oms"
 	"github.com/sworn-run/sworn/internal/launch"
 	"github.com/sworn-run/sworn/internal/launch/jail"
 	"github.com/sworn-run/sworn/simulator"
@@ -33,8 +34,9 @@ func maybeInit() { jail.MaybeInit() }
 // share them.
 type jobFlags struct {
 	weights, config, add, params, env, limits, devices []string
-	signatures, signers                                []string
+	signatures, signers, identities                    []string
 	input, protect, image, imageArchive, imageStore    string
+	sigstore                                           string
 	flat, network                                      bool
 }
 
@@ -58,7 +60,9 @@ func (j *jobFlags) register(cmd *cobra.Command) {
 	fl.StringArrayVar(&j.weights, "weights", nil, "weights file or folder, `[NAME=]PATH` (repeatable), at {weights} or {weights:NAME}; or [NAME=]verity:FILE, a volume that \"sworn protect\" described, at {weights.dir}")
 	fl.StringVar(&j.protect, "protect", launch.ProtectAuto, "how weights are kept from changing: `auto` (fs-verity where it is enabled, else a private copy), verity, sealed, none")
 	fl.StringArrayVar(&j.signatures, "model-signature", nil, "the OpenSSF model signature of weights, `[NAME=]FILE` (repeatable): a wrong one stops the launch")
-	fl.StringArrayVar(&j.signers, "model-key", nil, "the public key of a model signer, or the certificate of a CA that certified it, PEM `FILE` (repeatable), to check --model-signature with")
+	fl.StringArrayVar(&j.signers, "model-key", nil, "the public key of a model signer, or the certificate of a CA that certified it, PEM `FILE` (repeatable), to check --model-signature with; or a Sigstore trusted root, FILE.json")
+	fl.StringArrayVar(&j.identities, "model-identity", nil, "who may sign through Sigstore, `ISSUER,SUBJECT` (repeatable), exactly as the certificate has it")
+	sigstoreFlag(cmd, &j.sigstore)
 	fl.StringVar(&j.image, "image", "", "run in a container image: `oci:DIR[:TAG]` or oci:DIR@sha256:DIGEST, a layout in a folder; the command is looked up in it, and is its own if none is given")
 	fl.StringVar(&j.imageArchive, "image-archive", "", "run in a container image that is one `FILE`, of docker save or a layout, also FILE@sha256:DIGEST")
 	fl.StringVar(&j.imageStore, "image-store", "", "keep uncompressed layers in `DIR` (default sworn/images in the user's cache folder; none: nowhere); nothing in it is trusted")
@@ -121,8 +125,11 @@ and its record says so, 2 there is no record.`,
 }
 
 // job turns flags into what to run.
-func (j *jobFlags) job(command []string) (launch.Job, error) {
-	job := launch.Job{Command: command, SignerKeys: j.signers, Protect: j.protect, Flat: j.flat, Network: j.network}
+func (j *jobFlags) job(ctx context.Context, command []string) (launch.Job, error) {
+	job := launch.Job{
+		Command: command, SignerKeys: j.signers, Sigstore: sigstoreVerifier(ctx, j.sigstore),
+		Protect: j.protect, Flat: j.flat, Network: j.network,
+	}
 	if err := j.checkProtection(); err != nil {
 		return job, err
 	}
@@ -146,6 +153,14 @@ func (j *jobFlags) job(command []string) (launch.Job, error) {
 	for _, s := range j.signatures {
 		n, p := named(s)
 		job.Signatures = append(job.Signatures, launch.Named{Name: n, Path: p})
+	}
+	for _, s := range j.identities {
+		issuer, subject, _ := strings.Cut(s, ",")
+		id := oms.Identity{Issuer: issuer, Subject: subject}
+		if err := id.Check(); err != nil {
+			return job, usage("--model-identity https://accounts.google.com,someone@example.com", "identity %q: want ISSUER,SUBJECT", s)
+		}
+		job.SignerIdentities = append(job.SignerIdentities, id)
 	}
 	for _, s := range j.config {
 		n, p := named(s)
@@ -273,7 +288,7 @@ func (f *runFlags) distinct() error {
 
 // runJob is `sworn run`.
 func (a *app) runJob(ctx context.Context, f *runFlags, command []string) error {
-	o, err := f.options(command)
+	o, err := f.options(ctx, command)
 	if err != nil {
 		return err
 	}
@@ -333,7 +348,7 @@ func (a *app) runJob(ctx context.Context, f *runFlags, command []string) error {
 }
 
 // options turns flags into a launch, but for its streams and its device.
-func (f *runFlags) options(command []string) (launch.Options, error) {
+func (f *runFlags) options(ctx context.Context, command []string) (launch.Options, error) {
 	o := launch.Options{
 		Disclose: f.disclose, Strict: f.isolation == "strict", Proc: f.proc, Timeout: f.timeout,
 		Now: time.Now, SelfCheck: selfCheck,
@@ -354,7 +369,7 @@ func (f *runFlags) options(command []string) (launch.Options, error) {
 	case f.pcr > 15:
 		return o, usage("--pcr 13", "--pcr %d: want 0 to 15, the others can be reset", f.pcr)
 	}
-	job, err := f.job(command)
+	job, err := f.job(ctx, command)
 	if err == nil {
 		err = f.checkDevices()
 	}

@@ -9,6 +9,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -68,19 +69,47 @@ func (p *Plan) readSignatures() error {
 		if err != nil {
 			return fmt.Errorf("model signature %s: %w: %w", s.Path, ErrSignature, err)
 		}
+		if err := p.sigstoreReady(parsed); err != nil {
+			return fmt.Errorf("model signature %s: %w", s.Path, err)
+		}
 		p.signatures = append(p.signatures, signature{weights: name, data: data, parsed: parsed})
 	}
-	if len(p.signatures) > 0 && len(p.signers) == 0 && len(p.authorities) == 0 {
+	if len(p.signatures) > 0 && len(p.signers) == 0 && len(p.authorities) == 0 && p.sigstoreRoot == nil {
 		return fmt.Errorf("a model signature is given, and no key to check it with: %w", ErrUsage)
 	}
 	return nil
 }
 
-// readSigner reads a public key or a CA's certificate, one PEM block or DER.
+// sigstoreReady says what is missing to verify a signature through Sigstore, if it
+// is one.
+func (p *Plan) sigstoreReady(s *oms.Signature) error {
+	switch {
+	case s.Kind() != oms.KindSigstore:
+		return nil
+	case p.job.Sigstore == nil:
+		return fmt.Errorf("it was made through Sigstore, and nothing is given that verifies it: %w", ErrUsage)
+	case p.sigstoreRoot == nil:
+		return fmt.Errorf("it was made through Sigstore, and no trusted root is given: %w", ErrUsage)
+	case len(p.job.SignerIdentities) == 0:
+		return fmt.Errorf("it was made through Sigstore, and nobody is named who may have made it: %w", ErrUsage)
+	default:
+		return nil
+	}
+}
+
+// readSigner reads a public key or a CA's certificate, one PEM block or DER, or a
+// Sigstore trusted root.
 func (p *Plan) readSigner(path string) error {
 	b, err := readBounded(path, limits.RootsFile)
 	if err != nil {
 		return err
+	}
+	if filepath.Ext(path) == ".json" {
+		if p.sigstoreRoot != nil {
+			return fmt.Errorf("%s is a second Sigstore trusted root: %w", path, ErrUsage)
+		}
+		p.sigstoreRoot = b
+		return nil
 	}
 	pemType := ""
 	if block, rest := pem.Decode(b); block != nil {
@@ -113,14 +142,21 @@ func (p *Plan) readSigner(path string) error {
 	return nil
 }
 
-// verify verifies a signature with the keys and authorities that were given, now.
-// The error wraps one of package oms.
-func (p *Plan) verify(s *oms.Signature) (*oms.Manifest, error) {
-	if s.Kind() == oms.KindKey {
-		_, manifest, err := s.Verify(p.signers)
-		return manifest, err
+// verify verifies a signature with what was given for its kind, now. The error
+// wraps one of package oms.
+func (p *Plan) verify(s *signature) (manifest *oms.Manifest, err error) {
+	switch s.parsed.Kind() {
+	case oms.KindKey:
+		_, manifest, err = s.parsed.Verify(p.signers)
+	case oms.KindChain:
+		_, manifest, err = s.parsed.VerifyChain(p.authorities, time.Now())
+	default:
+		var by *oms.SigstoreSigner
+		by, manifest, err = oms.VerifySigstore(s.data, p.sigstoreRoot, time.Now(), p.job.Sigstore)
+		if err == nil && !slices.Contains(p.job.SignerIdentities, by.Identity) {
+			return nil, fmt.Errorf("%w: by %q of %q, who is not named", oms.ErrUntrusted, by.Subject, by.Issuer)
+		}
 	}
-	_, manifest, err := s.VerifyChain(p.authorities, time.Now())
 	return manifest, err
 }
 
@@ -154,8 +190,9 @@ func (p *Plan) modelComponents(components []*cer.Component) ([]*cer.Component, e
 			out = append(out, m)
 		}
 	}
-	for _, s := range p.signatures {
-		manifest, err := p.verify(s.parsed)
+	for i := range p.signatures {
+		s := &p.signatures[i]
+		manifest, err := p.verify(s)
 		if err != nil {
 			return nil, fmt.Errorf("weights %q: %w: %w", s.weights, ErrSignature, err)
 		}
