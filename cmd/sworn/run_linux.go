@@ -19,7 +19,6 @@ import (
 
 	"github.com/sworn-run/sworn/attest"
 	"github.com/sworn-run/sworn/cer"
-	"github.com/sworn-run/sworn/cer/oms"
 	"github.com/sworn-run/sworn/internal/launch"
 	"github.com/sworn-run/sworn/internal/launch/jail"
 	"github.com/sworn-run/sworn/simulator"
@@ -59,10 +58,7 @@ func (j *jobFlags) register(cmd *cobra.Command) {
 	fl := cmd.Flags()
 	fl.StringArrayVar(&j.weights, "weights", nil, "weights file or folder, `[NAME=]PATH` (repeatable), at {weights} or {weights:NAME}; or [NAME=]verity:FILE, a volume that \"sworn protect\" described, at {weights.dir}")
 	fl.StringVar(&j.protect, "protect", launch.ProtectAuto, "how weights are kept from changing: `auto` (fs-verity where it is enabled, else a private copy), verity, sealed, none")
-	fl.StringArrayVar(&j.signatures, "model-signature", nil, "the OpenSSF model signature of weights, `[NAME=]FILE` (repeatable): a wrong one stops the launch")
-	fl.StringArrayVar(&j.signers, "model-key", nil, "the public key of a model signer, or the certificate of a CA that certified it, PEM `FILE` (repeatable), to check --model-signature with; or a Sigstore trusted root, FILE.json")
-	fl.StringArrayVar(&j.identities, "model-identity", nil, "who may sign through Sigstore, `ISSUER,SUBJECT` (repeatable), exactly as the certificate has it")
-	sigstoreFlag(cmd, &j.sigstore)
+	j.registerModel(cmd)
 	fl.StringVar(&j.image, "image", "", "run in a container image: `oci:DIR[:TAG]` or oci:DIR@sha256:DIGEST, a layout in a folder; the command is looked up in it, and is its own if none is given")
 	fl.StringVar(&j.imageArchive, "image-archive", "", "run in a container image that is one `FILE`, of docker save or a layout, also FILE@sha256:DIGEST")
 	fl.StringVar(&j.imageStore, "image-store", "", "keep uncompressed layers in `DIR` (default sworn/images in the user's cache folder; none: nowhere); nothing in it is trusted")
@@ -126,10 +122,7 @@ and its record says so, 2 there is no record.`,
 
 // job turns flags into what to run.
 func (j *jobFlags) job(ctx context.Context, command []string) (launch.Job, error) {
-	job := launch.Job{
-		Command: command, SignerKeys: j.signers, Sigstore: sigstoreVerifier(ctx, j.sigstore),
-		Protect: j.protect, Flat: j.flat, Network: j.network,
-	}
+	job := launch.Job{Command: command, Protect: j.protect, Flat: j.flat, Network: j.network}
 	if err := j.checkProtection(); err != nil {
 		return job, err
 	}
@@ -150,17 +143,8 @@ func (j *jobFlags) job(ctx context.Context, command []string) (launch.Job, error
 		n, p := named(s)
 		job.Weights = append(job.Weights, launch.Named{Name: n, Path: p})
 	}
-	for _, s := range j.signatures {
-		n, p := named(s)
-		job.Signatures = append(job.Signatures, launch.Named{Name: n, Path: p})
-	}
-	for _, s := range j.identities {
-		issuer, subject, _ := strings.Cut(s, ",")
-		id := oms.Identity{Issuer: issuer, Subject: subject}
-		if err := id.Check(); err != nil {
-			return job, usage("--model-identity https://accounts.google.com,someone@example.com", "identity %q: want ISSUER,SUBJECT", s)
-		}
-		job.SignerIdentities = append(job.SignerIdentities, id)
+	if err := j.model(ctx, &job); err != nil {
+		return job, err
 	}
 	for _, s := range j.config {
 		n, p := named(s)
