@@ -14,10 +14,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/go-json-experiment/json/jsontext"
-
 	"github.com/sworn-run/sworn/attest"
-	"github.com/sworn-run/sworn/cer"
 	"github.com/sworn-run/sworn/cer/oms"
 	"github.com/sworn-run/sworn/internal/limits"
 )
@@ -37,8 +34,6 @@ const (
 	productAuthority = "ca"
 	// productSigstore stands there for the trusted root of a Sigstore.
 	productSigstore = "sigstore"
-	// trustedRootType is the media type of such a file.
-	trustedRootType = "application/vnd.dev.sigstore.trustedroot+json;version=0.1"
 )
 
 // labelRoots starts what TrustStore.Digest hashes.
@@ -366,15 +361,10 @@ func (s *TrustStore) SigstoreRoot() []byte {
 	return bytes.Clone(s.sigstore)
 }
 
-// addSigstore takes over the trusted root of a Sigstore. What is in it, its
-// verifier looks at; here it is strict JSON that says what it is.
+// addSigstore takes over the trusted root of a Sigstore.
 func (s *TrustStore) addSigstore(data []byte) error {
-	var w map[string]jsontext.Value
-	if err := cer.UnmarshalStrict(data, limits.CapsuleDepth, &w); err != nil {
-		return fmt.Errorf("is not strict JSON: %w", err)
-	}
-	if string(w["mediaType"]) != `"`+trustedRootType+`"` {
-		return fmt.Errorf("is no Sigstore trusted root of type %s", trustedRootType)
+	if err := oms.CheckTrustedRoot(data); err != nil {
+		return fmt.Errorf("is no Sigstore trusted root: %w", err)
 	}
 	if s.sigstore != nil {
 		return errors.New("is a second Sigstore trusted root, want one")

@@ -5,6 +5,11 @@ import (
 	"fmt"
 	"time"
 	"unicode"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/sworn-run/sworn/cer"
+	"github.com/sworn-run/sworn/internal/limits"
 )
 
 // SigstoreSigner is who made a signature of [KindSigstore], as one found out who
@@ -29,11 +34,31 @@ type Identity struct {
 	Subject string `json:"subject"`
 }
 
-// SigstoreVerifier verifies a bundle with a trusted root, a file of type
-// application/vnd.dev.sigstore.trustedroot+json: certificate, log entry and
-// signature. It does not judge who signed, nor what. The signer is nil if there is
-// an error.
+// SigstoreVerifier verifies a bundle of at most 8 MiB with a trusted root, as
+// [CheckTrustedRoot] takes it: certificate, log entry and signature. It does not
+// judge who signed, nor what. The signer is nil if there is an error.
 type SigstoreVerifier func(bundle, trustedRoot []byte) (*SigstoreSigner, error)
+
+// trustedRootType is the media type of trusted roots, with its version.
+const trustedRootType = "application/vnd.dev.sigstore.trustedroot+json;version=0.1"
+
+// CheckTrustedRoot checks that a file of at most 1 MiB says that it is the trusted
+// root of a Sigstore, application/vnd.dev.sigstore.trustedroot+json version 0.1, in
+// strict JSON. The authorities and logs in it are for a [SigstoreVerifier] to read.
+// The error wraps [ErrMalformed] or, for another type, [ErrUnsupported].
+func CheckTrustedRoot(b []byte) error {
+	if len(b) > limits.RootsFile {
+		return fmt.Errorf("%w: a trusted root of %d bytes, at most %d", ErrMalformed, len(b), limits.RootsFile)
+	}
+	var w map[string]jsontext.Value
+	if err := cer.UnmarshalStrict(b, limits.CapsuleDepth, &w); err != nil {
+		return fmt.Errorf("%w: trusted root: %w", ErrMalformed, err)
+	}
+	if string(w["mediaType"]) != `"`+trustedRootType+`"` {
+		return fmt.Errorf("%w: want a Sigstore trusted root of type %s", ErrUnsupported, trustedRootType)
+	}
+	return nil
+}
 
 // VerifySigstore verifies a signature of [KindSigstore], whose bundle is b, with a
 // verifier that the caller trusts, and returns who made it and what it signs. A
@@ -54,6 +79,9 @@ func VerifySigstore(b, trustedRoot []byte, at time.Time, verify SigstoreVerifier
 		return nil, nil, fmt.Errorf("%w: it needs Sigstore", ErrCertificateSigned)
 	case len(trustedRoot) == 0 || at.IsZero():
 		return nil, nil, fmt.Errorf("%w: no trusted root, or no time, to verify with", ErrUntrusted)
+	}
+	if err := CheckTrustedRoot(trustedRoot); err != nil {
+		return nil, nil, err
 	}
 	signer, err := verify(b, trustedRoot)
 	switch {

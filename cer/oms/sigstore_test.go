@@ -9,10 +9,13 @@ import (
 	"time"
 )
 
+// trustedRoot1 is a trusted root that trusts nobody.
+const trustedRoot1 = `{"mediaType":"` + trustedRootType + `"}`
+
 // found is a verifier that finds what the test says.
 func found(signer *SigstoreSigner, err error) SigstoreVerifier {
 	return func(bundle, trustedRoot []byte) (*SigstoreSigner, error) {
-		if len(bundle) == 0 || string(trustedRoot) != "root" {
+		if len(bundle) == 0 || string(trustedRoot) != trustedRoot1 {
 			return nil, errors.New("another bundle, or another root")
 		}
 		return signer, err
@@ -31,7 +34,7 @@ func TestVerifySigstore(t *testing.T) {
 		change(&c)
 		return &c
 	}
-	signer, m, err := VerifySigstore(b, []byte("root"), made, found(&good, nil))
+	signer, m, err := VerifySigstore(b, []byte(trustedRoot1), made, found(&good, nil))
 	if err != nil || *signer != good {
 		t.Fatalf("%v, %v", signer, err)
 	}
@@ -47,23 +50,25 @@ func TestVerifySigstore(t *testing.T) {
 		verify SigstoreVerifier
 		want   error
 	}{
-		"no verifier":         {b, "root", made, nil, ErrCertificateSigned},
+		"no verifier":         {b, trustedRoot1, made, nil, ErrCertificateSigned},
 		"no root":             {b, "", made, found(&good, nil), ErrUntrusted},
-		"another root":        {b, "other", made, found(&good, nil), ErrUntrusted},
-		"no time":             {b, "root", time.Time{}, found(&good, nil), ErrUntrusted},
-		"before it was made":  {b, "root", made.Add(-time.Second), found(&good, nil), ErrUntrusted},
-		"refused":             {b, "root", made, found(nil, errors.New("no")), ErrUntrusted},
-		"refused and found":   {b, "root", made, found(&good, errors.New("no")), ErrUntrusted},
-		"nobody":              {b, "root", made, found(nil, nil), ErrUntrusted},
-		"another payload":     {b, "root", made, found(with(func(s *SigstoreSigner) { s.Payload[0] ^= 1 }), nil), ErrUntrusted},
-		"no payload":          {b, "root", made, found(with(func(s *SigstoreSigner) { s.Payload = [32]byte{} }), nil), ErrUntrusted},
-		"no issuer":           {b, "root", made, found(with(func(s *SigstoreSigner) { s.Issuer = "" }), nil), ErrUntrusted},
-		"no subject":          {b, "root", made, found(with(func(s *SigstoreSigner) { s.Subject = "" }), nil), ErrUntrusted},
-		"two lines":           {b, "root", made, found(with(func(s *SigstoreSigner) { s.Subject = "a\nb" }), nil), ErrUntrusted},
-		"no time of signing":  {b, "root", made, found(with(func(s *SigstoreSigner) { s.Time = time.Time{} }), nil), ErrUntrusted},
-		"signed with a key":   {byKey, "root", made, found(&good, nil), ErrUntrusted},
-		"no bundle":           {[]byte("{}"), "root", made, found(&good, nil), ErrMalformed},
-		"somebody's own root": {read(t, "v1.1.0-certificate.sig"), "root", made, found(&good, nil), ErrUntrusted},
+		"another root":        {b, trustedRoot1 + " ", made, found(&good, nil), ErrUntrusted},
+		"no JSON for a root":  {b, "root", made, found(&good, nil), ErrMalformed},
+		"root of other type":  {b, "{}", made, found(&good, nil), ErrUnsupported},
+		"no time":             {b, trustedRoot1, time.Time{}, found(&good, nil), ErrUntrusted},
+		"before it was made":  {b, trustedRoot1, made.Add(-time.Second), found(&good, nil), ErrUntrusted},
+		"refused":             {b, trustedRoot1, made, found(nil, errors.New("no")), ErrUntrusted},
+		"refused and found":   {b, trustedRoot1, made, found(&good, errors.New("no")), ErrUntrusted},
+		"nobody":              {b, trustedRoot1, made, found(nil, nil), ErrUntrusted},
+		"another payload":     {b, trustedRoot1, made, found(with(func(s *SigstoreSigner) { s.Payload[0] ^= 1 }), nil), ErrUntrusted},
+		"no payload":          {b, trustedRoot1, made, found(with(func(s *SigstoreSigner) { s.Payload = [32]byte{} }), nil), ErrUntrusted},
+		"no issuer":           {b, trustedRoot1, made, found(with(func(s *SigstoreSigner) { s.Issuer = "" }), nil), ErrUntrusted},
+		"no subject":          {b, trustedRoot1, made, found(with(func(s *SigstoreSigner) { s.Subject = "" }), nil), ErrUntrusted},
+		"two lines":           {b, trustedRoot1, made, found(with(func(s *SigstoreSigner) { s.Subject = "a\nb" }), nil), ErrUntrusted},
+		"no time of signing":  {b, trustedRoot1, made, found(with(func(s *SigstoreSigner) { s.Time = time.Time{} }), nil), ErrUntrusted},
+		"signed with a key":   {byKey, trustedRoot1, made, found(&good, nil), ErrUntrusted},
+		"no bundle":           {[]byte("{}"), trustedRoot1, made, found(&good, nil), ErrMalformed},
+		"somebody's own root": {read(t, "v1.1.0-certificate.sig"), trustedRoot1, made, found(&good, nil), ErrUntrusted},
 	} {
 		signer, m, err := VerifySigstore(tc.bundle, []byte(tc.root), tc.at, tc.verify)
 		if signer != nil || m != nil || !errors.Is(err, tc.want) {
@@ -82,5 +87,24 @@ func TestIdentity(t *testing.T) {
 	}
 	if err := (Identity{"https://a", strings.Repeat("b", 1024)}).Check(); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestCheckTrustedRoot(t *testing.T) {
+	if err := CheckTrustedRoot([]byte(trustedRoot1)); err != nil {
+		t.Error(err)
+	}
+	for text, want := range map[string]error{
+		"": ErrMalformed, "[]": ErrMalformed, "null": ErrMalformed, "{}": ErrUnsupported, trustedRoot1 + "{}": ErrMalformed,
+		trustedRoot1 + strings.Repeat(" ", 1<<20):      ErrMalformed,
+		`{"mediaType":"a","mediaType":"b"}`:            ErrMalformed,
+		strings.Replace(trustedRoot1, "0.1", "0.2", 1): ErrUnsupported,
+	} {
+		err := CheckTrustedRoot([]byte(text))
+		if !errors.Is(err, want) {
+			t.Errorf("%.60q: %v, want %v", text, err, want)
+			continue
+		}
+		classified(t, err)
 	}
 }

@@ -77,6 +77,10 @@ func (p *Plan) readSignatures() error {
 	if len(p.signatures) > 0 && len(p.signers) == 0 && len(p.authorities) == 0 && p.sigstoreRoot == nil {
 		return fmt.Errorf("a model signature is given, and no key to check it with: %w", ErrUsage)
 	}
+	// Whoever names an identity believes that it is asked for.
+	if len(p.job.SignerIdentities) > 0 && !slices.ContainsFunc(p.signatures, func(s signature) bool { return s.parsed.Kind() == oms.KindSigstore }) {
+		return fmt.Errorf("an identity is named, and no signature was made through Sigstore: %w", ErrUsage)
+	}
 	return nil
 }
 
@@ -107,6 +111,9 @@ func (p *Plan) readSigner(path string) error {
 	if filepath.Ext(path) == ".json" {
 		if p.sigstoreRoot != nil {
 			return fmt.Errorf("%s is a second Sigstore trusted root: %w", path, ErrUsage)
+		}
+		if err := oms.CheckTrustedRoot(b); err != nil {
+			return fmt.Errorf("%s: %w: %w", path, ErrUsage, err)
 		}
 		p.sigstoreRoot = b
 		return nil
