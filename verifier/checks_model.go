@@ -178,9 +178,9 @@ func (m *modelSigner) root(sigstore []byte) string {
 	return fmt.Sprintf("user-supplied model authority %q %s", m.authority.Subject.CommonName, hex.EncodeToString(spki[:8]))
 }
 
-// modelSigned returns who signed the weights of one signature component, or why
-// nobody did. The signer is one that the policy lists, if it lists any.
-func (a *appraisal) modelSigned(c *cer.Component, want *ModelSigner) (by *modelSigner, o outcome) {
+// verifiedSigners returns whose signature that of one component is, whoever may
+// sign, or why it is nobody's.
+func (a *appraisal) verifiedSigners(c *cer.Component) (signed []signedBy, o outcome) {
 	i := slices.IndexFunc(a.capsule.Collateral, func(item attest.Collateral) bool {
 		return item.Kind == CollateralModelSignature && slices.Equal(c.Digest, []string{cer.SHA256Digest(sha256.Sum256(item.Data))})
 	})
@@ -198,7 +198,17 @@ func (a *appraisal) modelSigned(c *cer.Component, want *ModelSigner) (by *modelS
 	case lacks != "":
 		return nil, unknown(fmt.Sprintf("weights %q are signed, and %s", c.Name, lacks))
 	}
-	i = slices.IndexFunc(signed, func(by signedBy) bool { return by.listed(want) })
+	return signed, outcome{}
+}
+
+// modelSigned returns who signed the weights of one signature component, or why
+// nobody did. The signer is one that the policy lists, if it lists any.
+func (a *appraisal) modelSigned(c *cer.Component, want *ModelSigner) (by *modelSigner, o outcome) {
+	signed, o := a.verifiedSigners(c)
+	if len(signed) == 0 {
+		return nil, o
+	}
+	i := slices.IndexFunc(signed, func(by signedBy) bool { return by.listed(want) })
 	if i < 0 {
 		return nil, unlisted(c.Name, want, &signed[0].modelSigner)
 	}
@@ -252,20 +262,6 @@ func (a *appraisal) signedBy(s *oms.Signature, bundle []byte) (signed []signedBy
 		lacks = ""
 	}
 	return signed, lacks, err
-}
-
-// signedBySigstore verifies a signature through Sigstore; it returns nothing if
-// there is no trusted root.
-func (a *appraisal) signedBySigstore(bundle []byte) ([]signedBy, error) {
-	root := a.in.Roots.SigstoreRoot()
-	if root == nil {
-		return nil, nil
-	}
-	signer, manifest, err := oms.VerifySigstore(bundle, root, a.at, a.in.Sigstore)
-	if err != nil {
-		return nil, err
-	}
-	return []signedBy{{modelSigner{sigstore: &signer.Identity}, manifest}}, nil
 }
 
 // signedByKey verifies a signature with the keys of role model-signer; it returns

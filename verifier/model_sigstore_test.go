@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -114,6 +115,46 @@ func TestModelSigstore(t *testing.T) {
 				t.Errorf("%s, want %s: %s", got.Status, c.status, got.Detail)
 			}
 		})
+	}
+}
+
+// A policy from a record names the identity that signed, so that the next record
+// has to be by it too; and a verifier is asked once for each verdict.
+func TestPolicyFromSigstoreRecord(t *testing.T) {
+	f := newForger(t)
+	file, signer := sigstorePage(t, f)
+	in := sigstoreInput(t, f, nil, signer, rootFile("root.json"))
+	asked, verify1 := 0, in.Sigstore
+	in.Sigstore = func(bundle, root []byte) (*oms.SigstoreSigner, error) {
+		asked++
+		return verify1(bundle, root)
+	}
+	p, err := in.PolicyFromRecord(file, "made", in.Policy.Waive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := p.ModelSigners; len(s) != 1 || s[0].Weights != "default" || s[0].SPKI != nil || !slices.Equal(s[0].Identities, []oms.Identity{signer.Identity}) {
+		t.Errorf("signers %+v", s)
+	}
+	if asked != 1 {
+		t.Errorf("asked %d times", asked)
+	}
+	asked, in.Policy = 0, p
+	if r := verify(t, file, in); !r.Trusted || asked != 1 {
+		t.Errorf("%s, asked %d times", r.Headline, asked)
+	}
+	other := signer
+	other.Subject = "others@example.com"
+	in.Sigstore = func(_, _ []byte) (*oms.SigstoreSigner, error) { return &other, nil }
+	wantRefused(t, verify(t, file, in), "model.signature")
+
+	in.Sigstore = nil
+	if p, err := in.PolicyFromRecord(file, "made", p.Waive); p != nil || !errors.Is(err, verifier.ErrRecord) {
+		t.Errorf("nobody verifies it: %v", err)
+	}
+	in.Sigstore = func(_, _ []byte) (*oms.SigstoreSigner, error) { return nil, errors.New("not in the log") }
+	if p, err := in.PolicyFromRecord(file, "made", p.Waive); p != nil || !errors.Is(err, verifier.ErrRecord) {
+		t.Errorf("refused: %v", err)
 	}
 }
 
