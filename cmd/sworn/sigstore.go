@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -30,30 +32,74 @@ func sigstoreFlag(cmd *cobra.Command, program *string) {
 }
 
 // sigstoreVerifier returns what asks a program about signatures, nil without one.
-// The program is named by whoever trusts it, and gets no environment.
 func sigstoreVerifier(ctx context.Context, program string) oms.SigstoreVerifier {
 	if program == "" {
 		return nil
 	}
-	return func(bundle, trustedRoot []byte) (*oms.SigstoreSigner, error) {
-		request, err := json.Marshal(struct {
-			Bundle      []byte `json:"bundle"`
-			TrustedRoot []byte `json:"trusted_root"`
-		}{bundle, trustedRoot})
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", errSigstore, err)
-		}
-		ctx, cancel := context.WithTimeout(ctx, sigstoreTime)
-		defer cancel()
-		stdout, stderr := &firstBytes{limit: limits.SigstoreAnswer}, &firstBytes{limit: limits.SigstoreAnswer}
-		cmd := exec.CommandContext(ctx, program)
-		cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = []string{}, bytes.NewReader(request), stdout, stderr
-		cmd.WaitDelay = time.Second
-		if err := cmd.Run(); err != nil {
-			return nil, fmt.Errorf("%w: %w: %.1000q", errSigstore, err, bytes.TrimSpace(stderr.b))
-		}
-		return parseSigner(stdout.b)
+	return (&sigstore{ctx: ctx, program: program, time: sigstoreTime}).verify
+}
+
+// sigstore asks a program, which whoever trusts it has named.
+type sigstore struct {
+	ctx     context.Context
+	program string
+	// time is how long the program may take for one signature.
+	time time.Duration
+	// hung is set once it took longer: it is not asked again, since a record may
+	// have many signatures.
+	hung atomic.Bool
+}
+
+// verify is an [oms.SigstoreVerifier].
+func (s *sigstore) verify(bundle, trustedRoot []byte) (*oms.SigstoreSigner, error) {
+	switch {
+	case s.hung.Load():
+		return nil, fmt.Errorf("%w: it took too long before", errSigstore)
+	case len(bundle) > limits.ModelSignature || len(trustedRoot) > limits.RootsFile:
+		return nil, fmt.Errorf("%w: %d and %d bytes are too many to ask about", errSigstore, len(bundle), len(trustedRoot))
 	}
+	request, err := json.Marshal(struct {
+		Bundle      []byte `json:"bundle"`
+		TrustedRoot []byte `json:"trusted_root"`
+	}{bundle, trustedRoot})
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errSigstore, err)
+	}
+	answer, err := s.ask(request)
+	if err != nil {
+		return nil, err
+	}
+	return parseSigner(answer)
+}
+
+// ask runs the program once, with the request as its input and no environment, and
+// returns what it prints, cut off behind one byte more than it may print. Nothing
+// of it is left when ask returns.
+func (s *sigstore) ask(request []byte) ([]byte, error) {
+	// A name by itself is one in this folder: the program is never looked for.
+	program, err := filepath.Abs(s.program)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errSigstore, err)
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, s.time)
+	defer cancel()
+	stdout, stderr := &firstBytes{limit: limits.SigstoreAnswer}, &firstBytes{limit: limits.SigstoreAnswer}
+	cmd := exec.CommandContext(ctx, program)
+	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = []string{}, bytes.NewReader(request), stdout, stderr
+	kill := ownGroup(cmd)
+	cmd.Cancel, cmd.WaitDelay = kill, time.Second
+	err = cmd.Run()
+	if cmd.Process != nil {
+		_ = kill() // Mostly nothing is left.
+	}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		s.hung.Store(true)
+		return nil, fmt.Errorf("%w: it took longer than %v", errSigstore, s.time)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w: %.1000q", errSigstore, err, bytes.TrimSpace(stderr.b))
+	}
+	return stdout.b, nil
 }
 
 // firstBytes keeps the first bytes of what a program prints, up to its limit and
