@@ -14,8 +14,8 @@ import (
 	"github.com/sigstore/sigstore-go/pkg/verify"
 )
 
-// maxRequest bounds what is read: a bundle of 8 MiB and a trusted root of 1 MiB,
-// in base64.
+// maxRequest bounds what is read, in bytes: a bundle of 8 MiB and a trusted root of
+// 1 MiB, in base64, with room for the names.
 const maxRequest = 13 << 20
 
 // errRefused: the request is none, or its bundle is not to be trusted. Every error
@@ -71,6 +71,9 @@ func check(r *request) (*answer, error) {
 	if err := b.UnmarshalJSON(r.Bundle); err != nil {
 		return nil, fmt.Errorf("%w: bundle: %w", errRefused, err)
 	}
+	if err := proven(b); err != nil {
+		return nil, err
+	}
 	v, err := verify.NewVerifier(trusted, verify.WithSignedCertificateTimestamps(1), verify.WithTransparencyLog(1), verify.WithObserverTimestamps(1))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errRefused, err)
@@ -102,6 +105,22 @@ func check(r *request) (*answer, error) {
 		return nil, fmt.Errorf("%w: the certificate names no issuer or no subject", errRefused)
 	}
 	return a, nil
+}
+
+// proven checks that every entry proves that it is in its log. The library is
+// content if one does, which may be of a log that nobody trusts, beside another with
+// the mere promise of a log that is.
+func proven(b *bundle.Bundle) error {
+	entries, err := b.TlogEntries()
+	if err != nil {
+		return fmt.Errorf("%w: log entries: %w", errRefused, err)
+	}
+	for _, e := range entries {
+		if !e.HasInclusionProof() {
+			return fmt.Errorf("%w: an entry with no proof that it is in its log", errRefused)
+		}
+	}
+	return nil
 }
 
 // signedPayload returns the payload that the bundle's signature is over.
