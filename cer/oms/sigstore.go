@@ -87,7 +87,7 @@ func VerifySigstore(b, trustedRoot []byte, at time.Time, verify SigstoreVerifier
 	switch {
 	case err != nil:
 		return nil, nil, fmt.Errorf("%w: Sigstore: %w", ErrUntrusted, err)
-	case signer == nil || signer.Identity.Check() != nil || signer.Time.IsZero():
+	case signer == nil || signer.Check() != nil || signer.Time.IsZero():
 		return nil, nil, fmt.Errorf("%w: Sigstore: no identity, or no time", ErrUntrusted)
 	case signer.Payload != sha256.Sum256(s.payload):
 		return nil, nil, fmt.Errorf("%w: Sigstore: what was verified is another payload", ErrUntrusted)

@@ -129,7 +129,7 @@ func (p *Plan) readSigner(path string) error {
 	if pemType != pemPublicKey {
 		ca, err := x509.ParseCertificate(b)
 		switch {
-		case err == nil && !(ca.BasicConstraintsValid && ca.IsCA):
+		case err == nil && (!ca.BasicConstraintsValid || !ca.IsCA):
 			return fmt.Errorf("%s is no CA's certificate: %w", path, ErrUsage)
 		case err == nil:
 			p.authorities = append(p.authorities, ca)
