@@ -70,9 +70,12 @@ vet() {
 }
 
 staticcheck() {
-	local bin list
+	local bin list dir
 	bin=$(tool staticcheck)
 	"$bin" "${every[@]}"
+	for dir in $(nested); do
+		(cd "$dir" && "$bin" ./...)
+	done
 	list=$(tagged simulator)
 	[ -z "$list" ] || "$bin" -tags simulator $list
 	list=$(tagged vm)

@@ -3,6 +3,7 @@ package verifier
 import (
 	"crypto"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/hex"
 	"fmt"
 	"slices"
@@ -109,22 +110,81 @@ func checkModelSignature(a *appraisal) outcome {
 	}
 	var signed []string
 	for _, c := range a.signatures() {
-		var spki []string // of any key, unless the policy lists some
-		if i := slices.IndexFunc(wanted, func(w ModelSigner) bool { return w.Weights == c.Name }); i >= 0 {
-			spki = wanted[i].SPKI
-		}
-		key, o := a.modelSigned(c, spki)
-		if key == nil {
+		by, o := a.modelSigned(c, a.listedSigners(c.Name))
+		if by == nil {
 			return o
 		}
-		signed = append(signed, fmt.Sprintf("weights %q by key %s", c.Name, short(key[:])))
+		signed = append(signed, fmt.Sprintf("weights %q by %s", c.Name, by))
 	}
 	return passed(strings.Join(signed, ", "))
 }
 
-// modelSigned returns the id of the key that signed the weights of one signature
-// component, or why none did.
-func (a *appraisal) modelSigned(c *cer.Component, spki []string) (key *[32]byte, o outcome) {
+// modelSigner is who signed weights.
+type modelSigner struct {
+	// key is SHA-256 of the SubjectPublicKeyInfo of the key that signed.
+	key [32]byte
+	// authority certified the key; nil if the key itself is trusted.
+	authority *x509.Certificate
+	// sigstore is who signed through Sigstore; nil for the others, which have a
+	// key.
+	sigstore *oms.Identity
+}
+
+// listed reports whether a policy lists the signer for the weights; where it says
+// nothing about the weights, any key will do, and no identity: anybody can have
+// one.
+func (m *modelSigner) listed(want *ModelSigner) bool {
+	switch {
+	case m.sigstore != nil:
+		return want != nil && slices.Contains(want.Identities, *m.sigstore)
+	case want == nil:
+		return true
+	default:
+		return slices.ContainsFunc(m.ids(), func(id string) bool { return slices.Contains(want.SPKI, id) })
+	}
+}
+
+// ids returns what a policy can list the signer by.
+func (m *modelSigner) ids() []string {
+	if m.sigstore != nil {
+		return []string{fmt.Sprintf("%q of %q", m.sigstore.Subject, m.sigstore.Issuer)}
+	}
+	out := []string{cer.SHA256Digest(m.key)}
+	if m.authority != nil {
+		out = append(out, cer.SHA256Digest(SPKIDigest(m.authority)))
+	}
+	return out
+}
+
+// String says who signed, for a check's detail.
+func (m *modelSigner) String() string {
+	if m.sigstore != nil {
+		return m.ids()[0]
+	}
+	s := "key " + short(m.key[:])
+	if m.authority != nil {
+		spki := SPKIDigest(m.authority)
+		s += " below authority " + short(spki[:])
+	}
+	return s
+}
+
+// root names what the relying party supplied, for the headline.
+func (m *modelSigner) root(sigstore []byte) string {
+	switch {
+	case m.sigstore != nil:
+		sum := sha256.Sum256(sigstore)
+		return "user-supplied Sigstore root " + hex.EncodeToString(sum[:8])
+	case m.authority == nil:
+		return "user-supplied model signer " + hex.EncodeToString(m.key[:8])
+	}
+	spki := SPKIDigest(m.authority)
+	return fmt.Sprintf("user-supplied model authority %q %s", m.authority.Subject.CommonName, hex.EncodeToString(spki[:8]))
+}
+
+// verifiedSigners returns whose signature that of one component is, whoever may
+// sign, or why it is nobody's.
+func (a *appraisal) verifiedSigners(c *cer.Component) (signed []signedBy, o outcome) {
 	i := slices.IndexFunc(a.capsule.Collateral, func(item attest.Collateral) bool {
 		return item.Kind == CollateralModelSignature && slices.Equal(c.Digest, []string{cer.SHA256Digest(sha256.Sum256(item.Data))})
 	})
@@ -135,42 +195,154 @@ func (a *appraisal) modelSigned(c *cer.Component, spki []string) (key *[32]byte,
 	if err != nil {
 		return nil, failed(fmt.Sprintf("weights %q: %v", c.Name, err))
 	}
-	signers := a.in.Roots.Signers()
-	if len(signers) == 0 {
-		return nil, unknown(fmt.Sprintf("weights %q are signed, and no key of role %s was given", c.Name, roleModelSigner))
+	signed, lacks, err := a.signedBy(s, a.capsule.Collateral[i].Data)
+	switch {
+	case err != nil:
+		return nil, failed(fmt.Sprintf("weights %q: %v", c.Name, err))
+	case lacks != "":
+		return nil, unknown(fmt.Sprintf("weights %q are signed, and %s", c.Name, lacks))
 	}
-	keys := make([]crypto.PublicKey, 0, len(signers))
-	for _, k := range signers {
-		keys = append(keys, k.Key)
+	return signed, outcome{}
+}
+
+// modelSigned returns who signed the weights of one signature component, or why
+// nobody did. The signer is one that the policy lists, if it lists any.
+func (a *appraisal) modelSigned(c *cer.Component, want *ModelSigner) (by *modelSigner, o outcome) {
+	signed, o := a.verifiedSigners(c)
+	if len(signed) == 0 {
+		return nil, o
+	}
+	i := slices.IndexFunc(signed, func(by signedBy) bool { return by.listed(want) })
+	if i < 0 {
+		return nil, unlisted(c.Name, want, &signed[0].modelSigner)
+	}
+	files, err := oms.Weights(a.components, c.Name, signed[i].manifest.Ignore())
+	if err == nil {
+		err = signed[i].manifest.Check(files)
+	}
+	if err != nil {
+		return nil, failed(fmt.Sprintf("weights %q: %v", c.Name, err))
+	}
+	return &signed[i].modelSigner, outcome{}
+}
+
+// signedBy is what a right signature says: who signed what.
+type signedBy struct {
+	modelSigner
+	manifest *oms.Manifest
+}
+
+// unlisted says that the policy does not list the signer of weights.
+func unlisted(weights string, want *ModelSigner, by *modelSigner) outcome {
+	if want == nil {
+		return unknown(fmt.Sprintf("weights %q are signed by %s, and no policy says that it may", weights, by))
+	}
+	accepted := slices.Clone(want.SPKI)
+	for _, id := range want.Identities {
+		accepted = append(accepted, (&modelSigner{sigstore: &id}).ids()...)
+	}
+	return failed(fmt.Sprintf("weights %q are signed by one whom the policy does not list for them", weights)).
+		with(strings.Join(accepted, " or "), strings.Join(by.ids(), " below "))
+}
+
+// signedBy verifies a signature by its kind. Where something is missing to verify
+// it with, lacks says what.
+func (a *appraisal) signedBy(s *oms.Signature, bundle []byte) (signed []signedBy, lacks string, err error) {
+	switch s.Kind() {
+	case oms.KindKey:
+		signed, err = a.signedByKey(s)
+		lacks = fmt.Sprintf("no key of role %s was given", roleModelSigner)
+	case oms.KindChain:
+		signed, err = a.signedByChain(s)
+		lacks = fmt.Sprintf("no authority of role %s was given", roleModelSigner)
+	default:
+		if a.in.Sigstore == nil {
+			return nil, "nothing was given that verifies signatures through Sigstore", nil
+		}
+		signed, err = a.signedBySigstore(bundle)
+		lacks = fmt.Sprintf("no Sigstore trusted root of role %s was given", roleModelSigner)
+	}
+	if len(signed) > 0 {
+		lacks = ""
+	}
+	return signed, lacks, err
+}
+
+// signedByKey verifies a signature with the keys of role model-signer; it returns
+// nothing if there are none.
+func (a *appraisal) signedByKey(s *oms.Signature) ([]signedBy, error) {
+	var keys []crypto.PublicKey
+	for _, k := range a.in.Roots.Signers() {
+		if k.Key != nil {
+			keys = append(keys, k.Key)
+		}
+	}
+	if len(keys) == 0 {
+		return nil, nil
 	}
 	id, manifest, err := s.Verify(keys)
 	if err != nil {
-		return nil, failed(fmt.Sprintf("weights %q: %v", c.Name, err))
+		return nil, err
 	}
-	if got := cer.SHA256Digest(id); len(spki) > 0 && !slices.Contains(spki, got) {
-		return nil, failed(fmt.Sprintf("weights %q are signed by a key that the policy does not list for them", c.Name)).with(strings.Join(spki, " or "), got)
-	}
-	files, err := oms.Weights(a.components, c.Name, manifest.Ignore())
-	if err == nil {
-		err = manifest.Check(files)
-	}
-	if err != nil {
-		return nil, failed(fmt.Sprintf("weights %q: %v", c.Name, err))
-	}
-	return &id, outcome{}
+	return []signedBy{{modelSigner{key: id}, manifest}}, nil
 }
 
-// signerRoots names the user-supplied keys that model signatures rest on.
+// signedByChain verifies a signature with the authorities of role model-signer, at
+// the verdict's time. It returns the signer once for each authority that the
+// certificate is below, and nothing if there are no authorities.
+func (a *appraisal) signedByChain(s *oms.Signature) ([]signedBy, error) {
+	var all []*x509.Certificate
+	for _, k := range a.in.Roots.Signers() {
+		if k.Authority != nil {
+			all = append(all, k.Authority)
+		}
+	}
+	if len(all) == 0 {
+		return nil, nil
+	}
+	// All at once first: its error is about the certificate, not about one of
+	// many authorities.
+	if _, _, err := s.VerifyChain(all, a.at); err != nil {
+		return nil, err
+	}
+	var out []signedBy
+	for _, ca := range all {
+		if leaf, manifest, err := s.VerifyChain([]*x509.Certificate{ca}, a.at); err == nil {
+			out = append(out, signedBy{modelSigner{key: SPKIDigest(leaf), authority: ca}, manifest})
+		}
+	}
+	if len(out) == 0 {
+		return nil, oms.ErrUntrusted
+	}
+	return out, nil
+}
+
+// signerRoots names the user-supplied keys and authorities that model signatures
+// rest on.
 func (a *appraisal) signerRoots() []string {
 	var out []string
 	if a.own == nil || a.launchErr != nil {
 		return nil
 	}
 	for _, c := range a.signatures() {
-		if key, _ := a.modelSigned(c, nil); key != nil {
-			out = append(out, "user-supplied model signer "+hex.EncodeToString(key[:8]))
+		if by, _ := a.modelSigned(c, a.listedSigners(c.Name)); by != nil {
+			out = append(out, by.root(a.in.Roots.SigstoreRoot()))
 		}
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
+}
+
+// listedSigners returns what the policy says of the signers of weights, nil if
+// nothing.
+func (a *appraisal) listedSigners(weights string) *ModelSigner {
+	if a.in.Policy == nil {
+		return nil
+	}
+	for i := range a.in.Policy.ModelSigners {
+		if w := &a.in.Policy.ModelSigners[i]; w.Weights == weights {
+			return w
+		}
+	}
+	return nil
 }

@@ -104,7 +104,7 @@ func (j *jobFlags) policy(ctx context.Context, command []string, roots, name, ba
 	if pcr > 15 {
 		return nil, nil, usage("--pcr 13", "--pcr %d: want 0 to 15, the others can be reset", pcr)
 	}
-	job, err := j.job(command)
+	job, err := j.job(ctx, command)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -32,8 +32,9 @@ func maybeInit() { jail.MaybeInit() }
 // share them.
 type jobFlags struct {
 	weights, config, add, params, env, limits, devices []string
-	signatures, signers                                []string
+	signatures, signers, identities                    []string
 	input, protect, image, imageArchive, imageStore    string
+	sigstore                                           string
 	flat, network                                      bool
 }
 
@@ -56,8 +57,7 @@ func (j *jobFlags) register(cmd *cobra.Command) {
 	fl := cmd.Flags()
 	fl.StringArrayVar(&j.weights, "weights", nil, "weights file or folder, `[NAME=]PATH` (repeatable), at {weights} or {weights:NAME}; or [NAME=]verity:FILE, a volume that \"sworn protect\" described, at {weights.dir}")
 	fl.StringVar(&j.protect, "protect", launch.ProtectAuto, "how weights are kept from changing: `auto` (fs-verity where it is enabled, else a private copy), verity, sealed, none")
-	fl.StringArrayVar(&j.signatures, "model-signature", nil, "the OpenSSF model signature of weights, `[NAME=]FILE` (repeatable): a wrong one stops the launch")
-	fl.StringArrayVar(&j.signers, "model-key", nil, "the public key of a model signer, PEM `FILE` (repeatable), to check --model-signature with")
+	j.registerModel(cmd)
 	fl.StringVar(&j.image, "image", "", "run in a container image: `oci:DIR[:TAG]` or oci:DIR@sha256:DIGEST, a layout in a folder; the command is looked up in it, and is its own if none is given")
 	fl.StringVar(&j.imageArchive, "image-archive", "", "run in a container image that is one `FILE`, of docker save or a layout, also FILE@sha256:DIGEST")
 	fl.StringVar(&j.imageStore, "image-store", "", "keep uncompressed layers in `DIR` (default sworn/images in the user's cache folder; none: nowhere); nothing in it is trusted")
@@ -120,8 +120,8 @@ and its record says so, 2 there is no record.`,
 }
 
 // job turns flags into what to run.
-func (j *jobFlags) job(command []string) (launch.Job, error) {
-	job := launch.Job{Command: command, SignerKeys: j.signers, Protect: j.protect, Flat: j.flat, Network: j.network}
+func (j *jobFlags) job(ctx context.Context, command []string) (launch.Job, error) {
+	job := launch.Job{Command: command, Protect: j.protect, Flat: j.flat, Network: j.network}
 	if err := j.checkProtection(); err != nil {
 		return job, err
 	}
@@ -138,8 +138,10 @@ func (j *jobFlags) job(command []string) (launch.Job, error) {
 	if j.input != "-" {
 		job.Input = j.input
 	}
-	job.Weights, job.Signatures = namedAll(j.weights), namedAll(j.signatures)
-	job.Config, job.Add = namedAll(j.config), namedAll(j.add)
+	job.Weights, job.Config, job.Add = namedAll(j.weights), namedAll(j.config), namedAll(j.add)
+	if err := j.model(ctx, &job); err != nil {
+		return job, err
+	}
 	for _, s := range j.params {
 		n, v, ok := strings.Cut(s, "=")
 		if !ok || n == "" {
@@ -243,7 +245,7 @@ func openSimulator(ctx context.Context, o tpmdev.Options) (*tpmdev.TPM, error) {
 
 // runJob is `sworn run`.
 func (a *app) runJob(ctx context.Context, f *runFlags, command []string) error {
-	o, err := f.options(command)
+	o, err := f.options(ctx, command)
 	if err != nil {
 		return err
 	}
@@ -295,7 +297,7 @@ func (a *app) runJob(ctx context.Context, f *runFlags, command []string) error {
 }
 
 // options turns flags into a launch, but for its streams and its device.
-func (f *runFlags) options(command []string) (launch.Options, error) {
+func (f *runFlags) options(ctx context.Context, command []string) (launch.Options, error) {
 	o := launch.Options{
 		Disclose: f.disclose, Strict: f.isolation == "strict", Proc: f.proc, Timeout: f.timeout,
 		Now: time.Now, SelfCheck: selfCheck,
@@ -316,7 +318,7 @@ func (f *runFlags) options(command []string) (launch.Options, error) {
 	case f.pcr > 15:
 		return o, usage("--pcr 13", "--pcr %d: want 0 to 15, the others can be reset", f.pcr)
 	}
-	job, err := f.job(command)
+	job, err := f.job(ctx, command)
 	if err == nil {
 		err = f.checkDevices()
 	}

@@ -150,6 +150,10 @@ const (
 	// PolicyFile is the largest policy file: 4 MiB.
 	PolicyFile = 4 << 20
 
+	// SigstoreAnswer is the most that is read of what a program says about a
+	// signature through Sigstore: 16 KiB.
+	SigstoreAnswer = 16 << 10
+
 	// RootsFiles is the largest number of files in a roots folder.
 	RootsFiles = 1000
 
