@@ -81,6 +81,9 @@ type appraisal struct {
 	components   []*cer.Component
 	environments map[string]*cer.Environment
 	slots        []slotResult
+	// items and byWeights are made when the first check asks.
+	items     []collateralItem
+	byWeights map[string][]*cer.Component
 
 	// Why something above is nil.
 	capsuleErr, bundleErr, hashErr, runtimeErr, statementErr, logErr, launchErr error

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/sworn-run/sworn/attest"
 	"github.com/sworn-run/sworn/cer"
 	"github.com/sworn-run/sworn/cer/oms"
 )
@@ -34,8 +33,10 @@ func (a *appraisal) signatures() []*cer.Component {
 // moved and nothing is different.
 func (a *appraisal) checkCollateralUse() string {
 	var digests []string
+	seen := map[string]bool{}
 	for _, c := range a.signatures() {
-		if d := strings.Join(c.Digest, " "); !slices.Contains(digests, d) {
+		if d := strings.Join(c.Digest, " "); !seen[d] {
+			seen[d] = true
 			digests = append(digests, d)
 		}
 	}
@@ -43,17 +44,57 @@ func (a *appraisal) checkCollateralUse() string {
 		return fmt.Sprintf("%d collateral item(s) that no check uses", len(a.capsule.Collateral)-len(digests))
 	}
 	next := 0
-	for i, item := range a.capsule.Collateral {
-		digest := cer.SHA256Digest(sha256.Sum256(item.Data))
-		for next < len(digests) && digests[next] != digest {
+	for i, item := range a.collateral() {
+		for next < len(digests) && digests[next] != item.digest {
 			next++
 		}
-		if item.Kind != CollateralModelSignature || next == len(digests) {
-			return fmt.Sprintf("collateral item %d (%s) is one that no check uses", i, oneLine(item.Kind))
+		if item.kind != CollateralModelSignature || next == len(digests) {
+			return fmt.Sprintf("collateral item %d (%s) is one that no check uses", i, oneLine(item.kind))
 		}
 		next++
 	}
 	return ""
+}
+
+// collateralItem is a collateral item as far as it was looked at: a log can name
+// one in ten thousands of components.
+type collateralItem struct {
+	kind string
+	// digest is that of a component whose signature the item is.
+	digest string
+	// verified tells that the rest is known: who signed what, or why nobody did.
+	verified bool
+	key      [32]byte
+	manifest *oms.Manifest
+	ignore   []string
+	// refused says about the weights why the item signs nothing; nil if it does.
+	refused func(weights string) outcome
+}
+
+// collateral returns the collateral items in the order of the capsule.
+func (a *appraisal) collateral() []collateralItem {
+	if a.items == nil {
+		a.items = make([]collateralItem, len(a.capsule.Collateral))
+		for i, c := range a.capsule.Collateral {
+			a.items[i].kind, a.items[i].digest = c.Kind, cer.SHA256Digest(sha256.Sum256(c.Data))
+		}
+	}
+	return a.items
+}
+
+// weights returns the weights components that may be files of the weights with
+// the given name: a slash ends that name in theirs.
+func (a *appraisal) weights(name string) []*cer.Component {
+	if a.byWeights == nil {
+		a.byWeights = map[string][]*cer.Component{}
+		for _, c := range a.components {
+			if c.Role == cer.RoleWeights {
+				of, _, _ := strings.Cut(c.Name, "/")
+				a.byWeights[of] = append(a.byWeights[of], c)
+			}
+		}
+	}
+	return a.byWeights[name]
 }
 
 // wrongManifest says which manifest component is not that of its files, or
@@ -63,7 +104,7 @@ func (a *appraisal) wrongManifest() string {
 		if c.Role != cer.RoleManifest {
 			continue
 		}
-		files, err := oms.Weights(a.components, c.Name, nil)
+		files, err := oms.Weights(a.weights(c.Name), c.Name, nil)
 		if err != nil {
 			return fmt.Sprintf("%s: %v", c.Key(), err)
 		}
@@ -98,13 +139,14 @@ func checkModelSignature(a *appraisal) outcome {
 	if a.in.Policy != nil {
 		wanted = a.in.Policy.ModelSigners
 	}
+	signatures := a.signatures()
 	for _, w := range wanted {
-		if !slices.ContainsFunc(a.signatures(), func(c *cer.Component) bool { return c.Name == w.Weights }) {
+		if !slices.ContainsFunc(signatures, func(c *cer.Component) bool { return c.Name == w.Weights }) {
 			return unknown(fmt.Sprintf("weights %q carry no signature", w.Weights))
 		}
 	}
 	var signed []string
-	for _, c := range a.signatures() {
+	for _, c := range signatures {
 		var spki []string // of any key, unless the policy lists some
 		if i := slices.IndexFunc(wanted, func(w ModelSigner) bool { return w.Weights == c.Name }); i >= 0 {
 			spki = wanted[i].SPKI
@@ -121,39 +163,55 @@ func checkModelSignature(a *appraisal) outcome {
 // modelSigned returns the id of the key that signed the weights of one signature
 // component, or why none did.
 func (a *appraisal) modelSigned(c *cer.Component, spki []string) (key *[32]byte, o outcome) {
-	i := slices.IndexFunc(a.capsule.Collateral, func(item attest.Collateral) bool {
-		return item.Kind == CollateralModelSignature && slices.Equal(c.Digest, []string{cer.SHA256Digest(sha256.Sum256(item.Data))})
+	items := a.collateral()
+	i := slices.IndexFunc(items, func(item collateralItem) bool {
+		return item.kind == CollateralModelSignature && len(c.Digest) == 1 && c.Digest[0] == item.digest
 	})
 	if i < 0 {
 		return nil, unknown(fmt.Sprintf("the signature of weights %q is not in the capsule", c.Name))
 	}
-	s, err := oms.Parse(a.capsule.Collateral[i].Data)
-	if err != nil {
-		return nil, failed(fmt.Sprintf("weights %q: %v", c.Name, err))
+	item := &items[i]
+	if !item.verified {
+		item.verify(a.capsule.Collateral[i].Data, a.in.Roots.Signers())
 	}
-	signers := a.in.Roots.Signers()
-	if len(signers) == 0 {
-		return nil, unknown(fmt.Sprintf("weights %q are signed, and no key of role %s was given", c.Name, roleModelSigner))
+	if item.refused != nil {
+		return nil, item.refused(c.Name)
 	}
-	keys := make([]crypto.PublicKey, 0, len(signers))
-	for _, k := range signers {
-		keys = append(keys, k.Key)
-	}
-	id, manifest, err := s.Verify(keys)
-	if err != nil {
-		return nil, failed(fmt.Sprintf("weights %q: %v", c.Name, err))
-	}
-	if got := cer.SHA256Digest(id); len(spki) > 0 && !slices.Contains(spki, got) {
+	if got := cer.SHA256Digest(item.key); len(spki) > 0 && !slices.Contains(spki, got) {
 		return nil, failed(fmt.Sprintf("weights %q are signed by a key that the policy does not list for them", c.Name)).with(strings.Join(spki, " or "), got)
 	}
-	files, err := oms.Weights(a.components, c.Name, manifest.Ignore())
+	files, err := oms.Weights(a.weights(c.Name), c.Name, item.ignore)
 	if err == nil {
-		err = manifest.Check(files)
+		err = item.manifest.Check(files)
 	}
 	if err != nil {
 		return nil, failed(fmt.Sprintf("weights %q: %v", c.Name, err))
 	}
-	return &id, outcome{}
+	return &item.key, outcome{}
+}
+
+// verify finds out which of the keys signed what, or why none did.
+func (item *collateralItem) verify(data []byte, signers []Signer) {
+	item.verified = true
+	s, err := oms.Parse(data)
+	if err == nil && len(signers) == 0 {
+		item.refused = func(weights string) outcome {
+			return unknown(fmt.Sprintf("weights %q are signed, and no key of role %s was given", weights, roleModelSigner))
+		}
+		return
+	}
+	if err == nil {
+		keys := make([]crypto.PublicKey, 0, len(signers))
+		for _, k := range signers {
+			keys = append(keys, k.Key)
+		}
+		item.key, item.manifest, err = s.Verify(keys)
+	}
+	if err != nil {
+		item.refused = func(weights string) outcome { return failed(fmt.Sprintf("weights %q: %v", weights, err)) }
+		return
+	}
+	item.ignore = item.manifest.Ignore()
 }
 
 // signerRoots names the user-supplied keys that model signatures rest on.
