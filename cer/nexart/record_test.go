@@ -228,10 +228,13 @@ func TestHostile(t *testing.T) {
 			}
 			return took
 		}
-		// Eight times the members take eight times as long, or sixty-four times.
-		few, many := took(10_000), took(80_000)
-		if many > 24*few+time.Second {
-			t.Errorf("%s took %v, and with eight times the members %v", name, few, many)
+		// Eight times the members take eight times as long, or sixty-four times; what
+		// else the machine does takes its time once, and not four times in a row.
+		tries := 0
+		for few, many := took(10_000), took(80_000); many > 24*few; few, many = took(10_000), took(80_000) {
+			if tries++; tries == 4 {
+				t.Fatalf("%s took %v, and with eight times the members %v", name, few, many)
+			}
 		}
 	}
 }
