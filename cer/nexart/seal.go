@@ -56,7 +56,7 @@ func Seal(snapshot []byte, o SealOptions) ([]byte, error) {
 	}
 	out := assemble(parts, cer.FormatTime(o.CreatedAt), len(snapshot))
 	// What a verifier would not accept is not handed out.
-	if len(out) > limits.CapsuleFile || !fewValues(out) {
+	if len(out) > limits.CapsuleFile || !canon.FewValues(out, limits.BundleValues) {
 		return nil, fmt.Errorf("sealing: %w: a bundle of %d bytes, at most %d, and at most %d commas and colons",
 			ErrSnapshot, len(out), limits.CapsuleFile, limits.BundleValues)
 	}

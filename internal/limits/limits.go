@@ -27,7 +27,8 @@ const (
 	BundleDepth = 1000
 
 	// BundleValues is the largest number of commas and colons outside of strings
-	// in such a bundle, a package or a project of them: 1 Mi. A text of 64 MiB
+	// in such a bundle, a package or a project of them, and in what is brought
+	// into canonical form: 1 Mi. A text of 64 MiB
 	// could hold thirty times as many, and each costs a reader a hundred bytes.
 	BundleValues = 1 << 20
 
