@@ -106,9 +106,10 @@ func (o *SealOptions) complete(s canon.Value) ([]part, error) {
 		}
 		parts = append(parts, part{f.name, []byte(`"` + f.want + `"`)})
 	}
+	set := parts // A snapshot has no name twice: only these can be there already.
 	for i := range s.Len() {
 		name, v := s.Member(i)
-		if !slices.ContainsFunc(parts, func(p part) bool { return p.name == name }) {
+		if !slices.ContainsFunc(set, func(p part) bool { return p.name == name }) {
 			parts = append(parts, part{name, v.Canonical()})
 		}
 	}
