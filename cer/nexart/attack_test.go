@@ -311,8 +311,10 @@ func TestCosts(t *testing.T) {
 		})
 	}
 	many["stepRegistry"] = registry
+	text := `{"x":[` + strings.Repeat(`{"b":0,"a":0},`, 1<<19) + `0]}`
 	for name, file := range map[string]object{
 		"a long stepId":     long,
+		"a receipt of many": merged(sealed(t, snapshot()), object{"receipt": text, "signature": "x"}),
 		"many parents":      many,
 		"a long bundleType": {"bundleType": id},
 		"a long name":       merged(sealed(t, snapshot()), object{id: 1}),
