@@ -287,7 +287,7 @@ func checkNumber(t []byte, small bool) (float64, error) {
 	if len(t) > limits.JSONNumber {
 		return 0, fmt.Errorf("%w: %d characters, at most %d", ErrStrict, len(t), limits.JSONNumber)
 	}
-	if len(t) < 20 && bytes.IndexAny(t, "eE") < 0 {
+	if len(t) < 20 && !bytes.ContainsAny(t, "eE") {
 		// A short one, and far from both ends of what is a double.
 		if f, err := strconv.ParseFloat(string(t), 64); err == nil && f != 0 && math.Abs(f) < maxExact {
 			return f, nil
