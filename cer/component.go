@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path"
 	"strconv"
+	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -145,6 +146,8 @@ func (c *Component) check() error {
 			return bad("descriptions stand with weights only, few, short and in order")
 		}
 		return c.checkDigests()
+	case (c.Role == RoleManifest || c.Role == RoleModelSignature) && strings.Contains(c.Name, "/"):
+		return bad("a slash in the name of weights")
 	case c.Role == RoleManifest, c.Role == RoleImage:
 		if c.Name == "" || !path.IsAbs(c.Path) || path.Clean(c.Path) != c.Path || c.Protection != "" || c.Value != nil || c.Described != nil {
 			return bad("a manifest or image has a name, a clean absolute path, digests and a size")

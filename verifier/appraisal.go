@@ -86,6 +86,9 @@ type appraisal struct {
 	environments map[string]*cer.Environment
 	slots        []slotResult
 	boot         bootLogs
+	// items and byWeights are made when the first check asks.
+	items     []collateralItem
+	byWeights map[string][]*cer.Component
 
 	// Why something above is nil.
 	capsuleErr, bundleErr, hashErr, runtimeErr, statementErr, logErr, launchErr error

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/sworn-run/sworn/attest"
 	"github.com/sworn-run/sworn/cer"
 	"github.com/sworn-run/sworn/cer/oms"
 )
@@ -35,13 +34,15 @@ func (a *appraisal) signatures() []*cer.Component {
 // moved and nothing is different.
 func (a *appraisal) checkCollateralUse() string {
 	var digests []string
+	seen := map[string]bool{}
 	for _, c := range a.signatures() {
-		if d := strings.Join(c.Digest, " "); !slices.Contains(digests, d) {
+		if d := strings.Join(c.Digest, " "); !seen[d] {
+			seen[d] = true
 			digests = append(digests, d)
 		}
 	}
-	items := a.capsule.Collateral
-	for n := len(items); n > 0 && (items[n-1].Kind == CollateralEventLog || items[n-1].Kind == CollateralIMA); n = len(items) {
+	items := a.collateral()
+	for n := len(items); n > 0 && (items[n-1].kind == CollateralEventLog || items[n-1].kind == CollateralIMA); n = len(items) {
 		items = items[:n-1] // check boot.log's
 	}
 	if len(items) > len(digests) {
@@ -49,16 +50,54 @@ func (a *appraisal) checkCollateralUse() string {
 	}
 	next := 0
 	for i, item := range items {
-		digest := cer.SHA256Digest(sha256.Sum256(item.Data))
-		for next < len(digests) && digests[next] != digest {
+		for next < len(digests) && digests[next] != item.digest {
 			next++
 		}
-		if item.Kind != CollateralModelSignature || next == len(digests) {
-			return fmt.Sprintf("collateral item %d (%s) is one that no check uses", i, oneLine(item.Kind))
+		if item.kind != CollateralModelSignature || next == len(digests) {
+			return fmt.Sprintf("collateral item %d (%s) is one that no check uses", i, oneLine(item.kind))
 		}
 		next++
 	}
 	return ""
+}
+
+// collateralItem is a collateral item as far as it was looked at: a log can name
+// one in ten thousands of components.
+type collateralItem struct {
+	kind string
+	// digest is that of a component whose signature the item is.
+	digest string
+	// verified tells that the rest is known: whose signature it is, whoever may
+	// sign, or why it is nobody's, about weights.
+	verified bool
+	signed   []signedBy
+	refused  func(weights string) outcome
+}
+
+// collateral returns the collateral items in the order of the capsule.
+func (a *appraisal) collateral() []collateralItem {
+	if a.items == nil {
+		a.items = make([]collateralItem, len(a.capsule.Collateral))
+		for i, c := range a.capsule.Collateral {
+			a.items[i].kind, a.items[i].digest = c.Kind, cer.SHA256Digest(sha256.Sum256(c.Data))
+		}
+	}
+	return a.items
+}
+
+// weights returns the weights components that may be files of the weights with
+// the given name: a slash ends that name in theirs.
+func (a *appraisal) weights(name string) []*cer.Component {
+	if a.byWeights == nil {
+		a.byWeights = map[string][]*cer.Component{}
+		for _, c := range a.components {
+			if c.Role == cer.RoleWeights {
+				of, _, _ := strings.Cut(c.Name, "/")
+				a.byWeights[of] = append(a.byWeights[of], c)
+			}
+		}
+	}
+	return a.byWeights[name]
 }
 
 // wrongManifest says which manifest component is not that of its files, or
@@ -68,7 +107,7 @@ func (a *appraisal) wrongManifest() string {
 		if c.Role != cer.RoleManifest {
 			continue
 		}
-		files, err := oms.Weights(a.components, c.Name, nil)
+		files, err := oms.Weights(a.weights(c.Name), c.Name, nil)
 		if err != nil {
 			return fmt.Sprintf("%s: %v", c.Key(), err)
 		}
@@ -103,13 +142,14 @@ func checkModelSignature(a *appraisal) outcome {
 	if a.in.Policy != nil {
 		wanted = a.in.Policy.ModelSigners
 	}
+	signatures := a.signatures()
 	for _, w := range wanted {
-		if !slices.ContainsFunc(a.signatures(), func(c *cer.Component) bool { return c.Name == w.Weights }) {
+		if !slices.ContainsFunc(signatures, func(c *cer.Component) bool { return c.Name == w.Weights }) {
 			return unknown(fmt.Sprintf("weights %q carry no signature", w.Weights))
 		}
 	}
 	var signed []string
-	for _, c := range a.signatures() {
+	for _, c := range signatures {
 		by, o := a.modelSigned(c, a.listedSigners(c.Name))
 		if by == nil {
 			return o
@@ -185,24 +225,40 @@ func (m *modelSigner) root(sigstore []byte) string {
 // verifiedSigners returns whose signature that of one component is, whoever may
 // sign, or why it is nobody's.
 func (a *appraisal) verifiedSigners(c *cer.Component) (signed []signedBy, o outcome) {
-	i := slices.IndexFunc(a.capsule.Collateral, func(item attest.Collateral) bool {
-		return item.Kind == CollateralModelSignature && slices.Equal(c.Digest, []string{cer.SHA256Digest(sha256.Sum256(item.Data))})
+	items := a.collateral()
+	i := slices.IndexFunc(items, func(item collateralItem) bool {
+		return item.kind == CollateralModelSignature && len(c.Digest) == 1 && c.Digest[0] == item.digest
 	})
 	if i < 0 {
 		return nil, unknown(fmt.Sprintf("the signature of weights %q is not in the capsule", c.Name))
 	}
-	s, err := oms.Parse(a.capsule.Collateral[i].Data)
-	if err != nil {
-		return nil, failed(fmt.Sprintf("weights %q: %v", c.Name, err))
+	item := &items[i]
+	if !item.verified {
+		a.verifyItem(item, a.capsule.Collateral[i].Data)
 	}
-	signed, lacks, err := a.signedBy(s, a.capsule.Collateral[i].Data)
+	if item.refused != nil {
+		return nil, item.refused(c.Name)
+	}
+	return item.signed, outcome{}
+}
+
+// verifyItem verifies a collateral item as a model signature, once for all weights
+// that it is of.
+func (a *appraisal) verifyItem(item *collateralItem, bundle []byte) {
+	item.verified = true
+	s, err := oms.Parse(bundle)
+	lacks := ""
+	if err == nil {
+		item.signed, lacks, err = a.signedBy(s, bundle)
+	}
 	switch {
 	case err != nil:
-		return nil, failed(fmt.Sprintf("weights %q: %v", c.Name, err))
+		item.refused = func(weights string) outcome { return failed(fmt.Sprintf("weights %q: %v", weights, err)) }
 	case lacks != "":
-		return nil, unknown(fmt.Sprintf("weights %q are signed, and %s", c.Name, lacks))
+		item.refused = func(weights string) outcome {
+			return unknown(fmt.Sprintf("weights %q are signed, and %s", weights, lacks))
+		}
 	}
-	return signed, outcome{}
 }
 
 // modelSigned returns who signed the weights of one signature component, or why
@@ -216,7 +272,7 @@ func (a *appraisal) modelSigned(c *cer.Component, want *ModelSigner) (by *modelS
 	if i < 0 {
 		return nil, unlisted(c.Name, want, &signed[0].modelSigner)
 	}
-	files, err := oms.Weights(a.components, c.Name, signed[i].manifest.Ignore())
+	files, err := oms.Weights(a.weights(c.Name), c.Name, signed[i].manifest.Ignore())
 	if err == nil {
 		err = signed[i].manifest.Check(files)
 	}

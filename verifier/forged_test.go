@@ -425,6 +425,9 @@ func recordDeeds() []deed {
 		rt("parameter applied", "runtime.claims", func(r *cer.Runtime) { r.Parameters[0].Applied = true }),
 		rt("parameters left out", "runtime.claims", func(r *cer.Runtime) { r.Parameters = []cer.Parameter{} }),
 		rt("notApplicable", "runtime.claims", func(r *cer.Runtime) { r.NotApplicable = []string{"prompt"} }),
+		rt("notApplicable in one piece", "runtime.claims", func(r *cer.Runtime) {
+			r.NotApplicable = []string{strings.Join(r.NotApplicable, " ")}
+		}),
 		rt("swap switched on during the job", "protection.memory", after("swap", "/dev/vda2")),
 		rt("a kernel loaded during the job", "protection.memory", after("kexec_loaded", "yes")),
 		rt("memory to a socket after the job", "protection.memory", after("core_pattern", "@dump")),

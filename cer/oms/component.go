@@ -14,8 +14,9 @@ import (
 // [ErrMismatch] if a file has no flat SHA-256, which manifests list.
 func Weights(components []*cer.Component, name string, ignore []string) ([]File, error) {
 	var out []File
+	folder := name + "/"
 	for _, c := range components {
-		rel, below := strings.CutPrefix(c.Name, name+"/")
+		rel, below := strings.CutPrefix(c.Name, folder)
 		switch {
 		case c.Role != cer.RoleWeights || !below && c.Name != name:
 			continue
