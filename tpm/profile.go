@@ -160,22 +160,31 @@ func without(ids []asn1.ObjectIdentifier, id asn1.ObjectIdentifier) []asn1.Objec
 	return out
 }
 
-// isTCGName reports whether der is exactly a subject alternative name of one
-// directoryName with the TPM's manufacturer ("id:" and the 8 hex digits of the
-// vendor id), model and version ("id:" and hex digits), each once and nothing
-// else (TCG EK Credential Profile 2.6, 3.2.9).
+// isTCGName reports whether der is a name that [parseTCGName] reads.
 func isTCGName(der []byte) bool {
+	_, ok := parseTCGName(der)
+	return ok
+}
+
+// tpmName is what the subject alternative name of a TPM's certificate says.
+type tpmName struct{ manufacturer, model, version string }
+
+// parseTCGName reads exactly a subject alternative name of one directoryName
+// with the TPM's manufacturer ("id:" and the 8 hex digits of the vendor id),
+// model and version ("id:" and hex digits), each once and nothing else (TCG EK
+// Credential Profile 2.6, 3.2.9).
+func parseTCGName(der []byte) (tpmName, bool) {
 	var names []asn1.RawValue
 	if rest, err := asn1.Unmarshal(der, &names); err != nil || len(rest) != 0 || len(names) != 1 {
-		return false
+		return tpmName{}, false
 	}
 	n := names[0]
 	if n.Class != asn1.ClassContextSpecific || n.Tag != 4 || !n.IsCompound {
-		return false
+		return tpmName{}, false
 	}
 	var rdns pkix.RDNSequence
 	if rest, err := asn1.Unmarshal(n.Bytes, &rdns); err != nil || len(rest) != 0 {
-		return false
+		return tpmName{}, false
 	}
 	seen := map[string]string{}
 	for _, set := range rdns {
@@ -183,12 +192,14 @@ func isTCGName(der []byte) bool {
 			v, ok := a.Value.(string)
 			oid := a.Type.String()
 			if !ok || v == "" || seen[oid] != "" {
-				return false
+				return tpmName{}, false
 			}
 			seen[oid] = v
 		}
 	}
-	return len(seen) == 3 && isID(seen[oidManufacturer], 8, 8) && seen[oidModel] != "" && isID(seen[oidVersion], 1, 16)
+	out := tpmName{seen[oidManufacturer], seen[oidModel], seen[oidVersion]}
+	ok := len(seen) == 3 && isID(out.manufacturer, 8, 8) && out.model != "" && isID(out.version, 1, 16)
+	return out, ok
 }
 
 // isID reports whether s is "id:" and minimum to maximum hex digits.
