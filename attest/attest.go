@@ -158,6 +158,8 @@ type Root struct {
 	Certificate *x509.Certificate
 	// UserSupplied is true for every root that is not pinned in Sworn itself.
 	UserSupplied bool
+	// Pin is the row that pins it; nil if UserSupplied.
+	Pin *Pin
 }
 
 // Anchors is what the relying party trusts. The zero Anchors trust nothing: a
@@ -165,6 +167,10 @@ type Root struct {
 type Anchors struct {
 	// Roots are all roots of all roles; a Scheme uses those of its own role.
 	Roots []Root
+	// Pins are vendor roots that are trusted by their key. A Scheme takes the
+	// certificate of one from the evidence or from Roots; a root in Roots that
+	// fulfils a pin is not user-supplied.
+	Pins []Pin
 }
 
 // Role returns the roots of one role, in order.

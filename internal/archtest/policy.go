@@ -37,6 +37,10 @@ const directions = `
 	TEE, tpm/tpmdev
 	< simulator;
 
+	# The CA that certifies AKs (docs/decisions/0015-enrolment.md).
+	cer, tpm/tpmdev
+	< internal/enroll;
+
 	# Attesters are handed in.
 	cer
 	< internal/launch;
@@ -47,7 +51,7 @@ const directions = `
 	verifier
 	< cmd/sworn-wasm;
 
-	verifier, DEVICE, simulator, internal/launch, testdata
+	verifier, DEVICE, simulator, internal/launch, internal/enroll, testdata
 	< cmd, examples, bench;
 `
 

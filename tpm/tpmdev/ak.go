@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/google/go-tpm/tpm2"
 
@@ -63,7 +64,7 @@ func (k *key) finish() error {
 
 // openAK loads the AK and returns it with the TPM's identity, the digest of
 // the storage key's Name.
-func (l *link) openAK(source AK) (k *key, identity [32]byte, err error) {
+func (l *link) openAK(source AK, stored *Enrolled) (k *key, identity [32]byte, err error) {
 	storage, err := l.createStorage()
 	if err != nil {
 		return nil, identity, fail("creating the storage key", err)
@@ -73,19 +74,31 @@ func (l *link) openAK(source AK) (k *key, identity [32]byte, err error) {
 			k, err = nil, errors.Join(e, l.flush(k.handle))
 		}
 	}()
-	if source != Child {
-		k, err = l.providerAK()
-		if source == Provider && errors.Is(err, errNoProvider) {
-			return nil, identity, fmt.Errorf("no provider's AK in NV memory: %w", ErrAbsent)
-		}
-	}
-	if source == Child || errors.Is(err, errNoProvider) {
-		k, err = l.childAK(storage)
-	}
-	if err != nil {
+	if k, err = l.sourceAK(source, stored, storage); err != nil {
 		return nil, identity, fail("opening the AK", err)
 	}
 	return k, sha256.Sum256(storage.name.Buffer), nil
+}
+
+// sourceAK loads the AK from where it is to come.
+func (l *link) sourceAK(source AK, stored *Enrolled, parent *storage) (*key, error) {
+	if source == Stored || source == Auto && stored != nil {
+		if stored == nil {
+			return nil, fmt.Errorf("no enrolled AK: %w", ErrAbsent)
+		}
+		return l.storedAK(parent, stored, time.Now())
+	}
+	if source != Child {
+		k, err := l.providerAK()
+		switch {
+		case source == Provider && errors.Is(err, errNoProvider):
+			return nil, fmt.Errorf("no provider's AK in NV memory: %w", ErrAbsent)
+		case !errors.Is(err, errNoProvider):
+			return k, err
+		}
+	}
+	k, _, err := l.childAK(parent)
+	return k, err
 }
 
 // storage is the loaded storage key.
@@ -168,9 +181,10 @@ func (l *link) createStorage() (*storage, error) {
 	return &storage{handle: rsp.ObjectHandle, name: rsp.Name, public: *public}, nil
 }
 
-// childAK creates and loads an AK under the storage key. Its authorization
-// value goes into the TPM encrypted, in a session salted with the storage key.
-func (l *link) childAK(parent *storage) (*key, error) {
+// childAK creates and loads an AK under the storage key, and returns its
+// TPM2B_PRIVATE without the size field. Its authorization value goes into the
+// TPM encrypted, in a session salted with the storage key.
+func (l *link) childAK(parent *storage) (*key, []byte, error) {
 	k := &key{parent: parent.name.Buffer, auth: newAuth()}
 	created, err := tpm2.Create{
 		ParentHandle: tpm2.AuthHandle{
@@ -185,21 +199,30 @@ func (l *link) childAK(parent *storage) (*key, error) {
 		InPublic: tpm2.New2B(childTemplate()),
 	}.Execute(l)
 	if err != nil {
-		return nil, fail("creating a child AK", err)
+		return nil, nil, fail("creating a child AK", err)
 	}
+	if err := l.load(k, parent, created.OutPrivate, created.OutPublic); err != nil {
+		return nil, nil, fail("loading a child AK", err)
+	}
+	return k, created.OutPrivate.Buffer, nil
+}
+
+// load loads a child of the storage key and fills k in; on error nothing is
+// left loaded.
+func (l *link) load(k *key, parent *storage, private tpm2.TPM2BPrivate, public tpm2.TPM2BPublic) error {
 	loaded, err := tpm2.Load{
 		ParentHandle: tpm2.AuthHandle{Handle: parent.handle, Name: parent.name, Auth: tpm2.PasswordAuth(nil)},
-		InPrivate:    created.OutPrivate,
-		InPublic:     created.OutPublic,
+		InPrivate:    private,
+		InPublic:     public,
 	}.Execute(l)
 	if err != nil {
-		return nil, fail("loading a child AK", err)
+		return err
 	}
-	k.handle, k.name, k.public = loaded.ObjectHandle, loaded.Name, created.OutPublic.Bytes()
+	k.handle, k.name, k.public = loaded.ObjectHandle, loaded.Name, public.Bytes()
 	if err := k.finish(); err != nil {
-		return nil, errors.Join(err, l.flush(k.handle))
+		return errors.Join(err, l.flush(k.handle))
 	}
-	return k, nil
+	return nil
 }
 
 // newAuth returns a random authorization value without a zero byte: trailing
@@ -299,18 +322,18 @@ func parseTemplate(nv []byte) ([]byte, error) {
 func compareKey(public *tpm2.TPM2BPublic, der []byte) error {
 	p, err := public.Contents()
 	if err != nil {
-		return fail("parsing the AK's public area", err)
+		return fail("parsing a public area", err)
 	}
 	k, err := tpm2.Pub(*p)
 	if err != nil {
-		return fail("parsing the AK's public area", err)
+		return fail("parsing a public area", err)
 	}
 	c, err := x509.ParseCertificate(der)
 	if err != nil {
-		return fail("parsing the AK's certificate", err)
+		return fail("parsing a certificate", err)
 	}
 	if e, ok := k.(interface{ Equal(crypto.PublicKey) bool }); !ok || !e.Equal(c.PublicKey) {
-		return fmt.Errorf("the AK's certificate is for another key: %w", ErrDevice)
+		return fmt.Errorf("the certificate is for another key: %w", ErrDevice)
 	}
 	return nil
 }

@@ -101,7 +101,7 @@ func isPatience(response []byte) bool {
 // fail says what failed, and makes sure that the error wraps a sentinel:
 // ErrDevice, unless err has one of its own.
 func fail(doing string, err error) error {
-	for _, s := range []error{ErrDevice, ErrUsage, ErrAbsent, ErrBusy, context.Canceled, context.DeadlineExceeded} {
+	for _, s := range []error{ErrDevice, ErrUsage, ErrAbsent, ErrBusy, ErrEnrolled, context.Canceled, context.DeadlineExceeded} {
 		if errors.Is(err, s) {
 			return fmt.Errorf("%s: %w", doing, err)
 		}

@@ -16,7 +16,8 @@
 // everybody who reaches the TPM can use it. Otherwise the AK is made for this
 // launch and gone with it: a restricted signing key under a storage key of the
 // endorsement hierarchy, with a random authorization value that leaves this
-// process encrypted only. See [AK].
+// process encrypted only. Such a key can also be enrolled ([Enroll]): a CA of
+// the operator's certifies it once, and it is kept, wrapped by this TPM. See [AK].
 //
 // # What can be quoted
 //
@@ -49,6 +50,9 @@ var (
 	// ErrDevice: the TPM failed, refused a command, answered what it must not,
 	// or holds what this package does not accept.
 	ErrDevice = errors.New("TPM failed")
+	// ErrEnrolled: an enrolled AK cannot be used: it is another TPM's, damaged, or
+	// its certificate has expired.
+	ErrEnrolled = errors.New("unusable enrolled AK")
 	// ErrUsage: the caller's mistake: an address or option that cannot be, a
 	// statement that does not encode or is for another slot, a closed TPM.
 	ErrUsage = errors.New("usage")
@@ -59,8 +63,9 @@ type AK uint8
 
 // The sources of the attestation key.
 const (
-	// Auto takes the provider's AK if its certificate is in NV memory, else
-	// makes a child. A provider's AK that is there but broken is an error.
+	// Auto takes the enrolled AK if Options have one, else the provider's if its
+	// certificate is in NV memory, else makes a child. One that is there but
+	// broken is an error.
 	Auto AK = iota
 	// Provider takes the provider's AK or fails with ErrAbsent: a primary key
 	// of the endorsement hierarchy made from the template in NV 0x01c10003 (or
@@ -69,6 +74,8 @@ const (
 	// Child makes an ECC P-256 key for this launch: no certificate, another
 	// key each time.
 	Child
+	// Stored takes the enrolled AK of Options or fails with ErrAbsent.
+	Stored
 )
 
 // DefaultRegister is the PCR that anchors the log if no other is named: the
@@ -94,6 +101,8 @@ type Options struct {
 	Bank attest.Alg
 	// AK is the source of the attestation key.
 	AK AK
+	// Enrolled is the AK that [Enroll] made of this TPM; nil if there is none.
+	Enrolled *Enrolled
 	// Timeout bounds each command; zero is two minutes.
 	Timeout time.Duration
 }
@@ -103,12 +112,13 @@ type settings struct {
 	register uint32
 	bank     attest.Alg
 	ak       AK
+	enrolled *Enrolled
 	timeout  time.Duration
 }
 
 // check fills in the defaults and refuses what cannot be.
 func (o *Options) check() (settings, error) {
-	s := settings{register: DefaultRegister, bank: o.Bank, ak: o.AK, timeout: o.Timeout}
+	s := settings{register: DefaultRegister, bank: o.Bank, ak: o.AK, enrolled: o.Enrolled, timeout: o.Timeout}
 	if o.Register != nil {
 		s.register = *o.Register
 	}
@@ -120,7 +130,7 @@ func (o *Options) check() (settings, error) {
 		return s, fmt.Errorf("register %d, want 0 to %d, the others can be reset: %w", s.register, maxRegister, ErrUsage)
 	case s.bank != 0 && !s.bank.Accepted():
 		return s, fmt.Errorf("bank %v proves nothing: %w", s.bank, ErrUsage)
-	case s.ak > Child:
+	case s.ak > Stored:
 		return s, fmt.Errorf("source %d of the AK is not one of this package's: %w", s.ak, ErrUsage)
 	case s.timeout < 0:
 		return s, fmt.Errorf("timeout %v: %w", s.timeout, ErrUsage)
@@ -230,7 +240,7 @@ func (l *link) open(t *TPM) error {
 	if !slices.Contains(banks, t.bank) {
 		return fmt.Errorf("bank %v is not active in this TPM, which has %v: %w", t.bank, banks, ErrDevice)
 	}
-	t.ak, t.identity, err = l.openAK(t.settings.ak)
+	t.ak, t.identity, err = l.openAK(t.settings.ak, t.enrolled)
 	return err
 }
 
