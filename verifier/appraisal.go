@@ -82,6 +82,11 @@ type appraisal struct {
 	environments map[string]*cer.Environment
 	slots        []slotResult
 
+	// What several checks need, made by the first that does.
+	weightFiles     map[string][]*cer.Component
+	policyLists     map[componentID]bool
+	modelSignatures map[string]*carriedSignature
+
 	// Why something above is nil.
 	capsuleErr, bundleErr, hashErr, runtimeErr, statementErr, logErr, launchErr error
 }

@@ -81,16 +81,27 @@ func (a *appraisal) noLaunch() (outcome, bool) {
 	}
 }
 
+// componentID names a component: no two of a launch, or of a policy, have one.
+type componentID struct{ role, name string }
+
+// listed returns the components that the policy lists.
+func (a *appraisal) listed() map[componentID]bool {
+	if a.policyLists != nil {
+		return a.policyLists
+	}
+	a.policyLists = map[componentID]bool{}
+	for i := range a.in.Policy.Components {
+		a.policyLists[componentID{a.in.Policy.Components[i].Role, a.in.Policy.Components[i].Name}] = true
+	}
+	return a.policyLists
+}
+
 // unlisted returns the first component that the policy does not list; nil if it
 // lists all.
 func (a *appraisal) unlisted() *cer.Component {
-	type key struct{ role, name string }
-	listed := map[key]bool{}
-	for i := range a.in.Policy.Components {
-		listed[key{a.in.Policy.Components[i].Role, a.in.Policy.Components[i].Name}] = true
-	}
+	listed := a.listed()
 	for _, c := range a.components {
-		if !listed[key{c.Role, c.Name}] {
+		if !listed[componentID{c.Role, c.Name}] {
 			return c
 		}
 	}
@@ -107,7 +118,7 @@ func checkComponentsMatch(a *appraisal) outcome {
 	}
 	for i := range a.in.Policy.Components {
 		p := &a.in.Policy.Components[i]
-		key := (&cer.Component{Role: p.Role, Name: p.Name}).Key()
+		key := p.key()
 		found := measured[key]
 		if found == nil {
 			return failed(key+" was not measured").with(strings.Join(p.Digest, " or ")+string(p.Value), "")
@@ -128,6 +139,9 @@ func checkComponentsMatch(a *appraisal) outcome {
 		}
 	}
 	if problem := a.wrongManifest(); problem != "" {
+		return failed(problem)
+	}
+	if problem := a.unnamed(); problem != "" {
 		return failed(problem)
 	}
 	if a.in.Policy.Others != OthersReport {

@@ -69,7 +69,7 @@ func PolicyFromRecord(capsule []byte, roots *TrustStore, now time.Time, name str
 	p := NewPolicy(name, a.components, []string{cer.SHA256Digest(SPKIDigest(root.Certificate))}, s.slot.Register.Bank, s.slot.Register.Index)
 	p.Protection, p.Devices, p.Network = a.conditions()
 	for _, c := range a.signatures() {
-		if key, _ := a.modelSigned(c, nil); key != nil {
+		if key, _, _ := a.modelSigned(c, nil); key != nil {
 			p.ModelSigners = append(p.ModelSigners, ModelSigner{Weights: c.Name, SPKI: []string{cer.SHA256Digest(*key)}})
 		}
 	}
