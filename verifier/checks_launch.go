@@ -49,6 +49,16 @@ func (a *appraisal) exclusive(isolation *cer.Environment) string {
 			return fmt.Sprintf("the job could open device %q", d)
 		}
 	}
+	numbers, _ := isolation.Get("device_numbers")
+	named, err := cer.NamedDevices(devices, numbers)
+	if err != nil {
+		return err.Error()
+	}
+	for _, d := range named {
+		if d.Launcher() {
+			return fmt.Sprintf("the job could open device %q, which is %s", d.Name, d.Number())
+		}
+	}
 	return ""
 }
 
@@ -317,19 +327,20 @@ func checkComputeInside(a *appraisal) outcome {
 			return failed(fmt.Sprintf("device %q is an accelerator, and no evidence in the record speaks for it", d)).with("", devices)
 		}
 	}
-	network, _ := iso.Get("network")
-	return passed(fmt.Sprintf("network %s, devices %s", network, devices))
-}
-
-// accelerator reports whether a device computes outside what the evidence
-// covers: a GPU or NPU, by the names that Linux gives their nodes.
-func accelerator(device string) bool {
-	for _, p := range []string{"nvidia", "dri/", "accel/", "kfd", "habanalabs", "neuron", "davinci", "vfio/"} {
-		if strings.HasPrefix(device, p) {
-			return true
-		}
+	numbers, _ := iso.Get("device_numbers")
+	named, err := cer.NamedDevices(devices, numbers)
+	if err != nil {
+		return failed(err.Error()).with("", numbers)
 	}
-	return false
+	seen := "null urandom"
+	for _, d := range named {
+		if acceleratorNumber(&d) {
+			return failed(fmt.Sprintf("device %q is an accelerator by its number %s, and no evidence in the record speaks for it", d.Name, d.Number())).with("", numbers)
+		}
+		seen += fmt.Sprintf(", %s (%s)", d.Name, d.Number())
+	}
+	network, _ := iso.Get("network")
+	return passed(fmt.Sprintf("network %s, devices %s", network, seen))
 }
 
 func askedNonceQuote(a *appraisal) bool {

@@ -120,6 +120,9 @@ type Isolation struct {
 	// Devices are the devices the job can open ("null", "urandom", and those that
 	// the Spec names), or "host" in an open run.
 	Devices []string `json:"devices"`
+	// DeviceNumbers are the kinds and numbers of those that the Spec names but for
+	// null and urandom, in their order, such as "c195:0".
+	DeviceNumbers []string `json:"device_numbers,omitempty"`
 	// DevicesBy is how they were made: "bind", "mknod" or "host".
 	DevicesBy string `json:"devices_by"`
 	// Proc says whether there is a /proc.
