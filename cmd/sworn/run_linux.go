@@ -109,7 +109,7 @@ and its record says so, 2 there is no record.`,
 	fl.StringVar(&f.record, "record", "", "write the record to `FILE` (required)")
 	fl.StringVar(&f.nonce, "nonce", "", "the relying party's nonce, in `HEX`")
 	fl.StringVar(&f.disclose, "disclose", cer.DiscloseHash, "what the record carries of input and output: `hash` or full")
-	fl.StringVar(&f.isolation, "isolation", "best-effort", "`best-effort` or strict: fail where the kernel refuses a part of it")
+	fl.StringVar(&f.isolation, "isolation", "best-effort", "`best-effort` or strict: fail where the kernel refuses any part of it, Landlock and the control group too")
 	fl.StringVar(&f.state, "state", "", "state `DIR` (default /run/sworn, or $XDG_RUNTIME_DIR/sworn)")
 	fl.DurationVar(&f.timeout, "timeout", time.Hour, "end the job after `DURATION`")
 	fl.BoolVar(&f.proc, "proc", false, "give the job a /proc of its own")
