@@ -469,6 +469,7 @@ func (a *app) summary(f *runFlags, command []string, r *launch.Result) error {
 		_, _ = fmt.Fprintf(a.stderr, "measured %d files, %s, into PCR %d (%s)   ran %s, %s, %.2f s   record %s (%s)\n",
 			r.Files, sizeText(r.Bytes), f.pcr, strings.Join(banks, ", "), line(filepath.Base(command[0])), how,
 			r.Exit.Duration.Seconds(), line(f.record), sizeText(uint64(len(r.Capsule))))
+		a.noteOpen(r.Isolation)
 	}
 	if r.Exit.Code != 0 || r.Exit.Timeout {
 		return &statusError{code: exitNotTrusted, hint: noHint}
