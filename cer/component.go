@@ -31,9 +31,9 @@ const (
 	RoleConfig = "config"
 	// RoleFile is any other file given to the job.
 	RoleFile = "file"
-	// RoleManifest is a folder of model weights as one thing: its digest is that of
+	// RoleManifest is a folder of model weights as one thing: its digests are that of
 	// the OpenSSF Model Signing manifest of its files, each of which is a weights
-	// component too.
+	// component too, and that of the list of them, which covers their names.
 	RoleManifest = "manifest"
 	// RoleModelSignature is a signature over a manifest, under the weights' name;
 	// its bytes are a collateral item of the capsule.

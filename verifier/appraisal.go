@@ -92,6 +92,9 @@ type appraisal struct {
 	items     []collateralItem
 	byWeights map[string][]*cer.Component
 
+	// What several checks need, made by the first that does.
+	policyLists map[componentID]bool
+
 	// Why something above is nil.
 	capsuleErr, bundleErr, hashErr, runtimeErr, statementErr, logErr, launchErr error
 }

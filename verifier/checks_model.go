@@ -107,16 +107,31 @@ func (a *appraisal) wrongManifest() string {
 		if c.Role != cer.RoleManifest {
 			continue
 		}
-		files, err := oms.Weights(a.weights(c.Name), c.Name, nil)
+		digests, err := oms.Digests(a.weights(c.Name), c.Name)
 		if err != nil {
 			return fmt.Sprintf("%s: %v", c.Key(), err)
 		}
-		m, err := oms.NewManifest(files, oms.Options{})
-		if err != nil {
-			return fmt.Sprintf("%s: %v", c.Key(), err)
-		}
-		if !slices.Equal(c.Digest, []string{cer.OMSDigest(m.Root())}) {
+		if !slices.Equal(c.Digest, digests) {
 			return fmt.Sprintf("%s is not that of its files", c.Key())
+		}
+	}
+	return ""
+}
+
+// unnamed says which file of a manifest may be called anything, or nothing: one
+// that the policy does not list, where it lists the manifest with no digest that
+// covers names.
+func (a *appraisal) unnamed() string {
+	listed := a.listed()
+	for i := range a.in.Policy.Components {
+		p := &a.in.Policy.Components[i]
+		if !p.bindsNoNames() {
+			continue
+		}
+		for _, c := range a.weights(p.Name) {
+			if !listed[componentID{c.Role, c.Name}] {
+				return fmt.Sprintf("%s does not bind the names of its files in the policy, which does not list %s", p.key(), c.Key())
+			}
 		}
 	}
 	return ""
@@ -150,11 +165,18 @@ func checkModelSignature(a *appraisal) outcome {
 	}
 	var signed []string
 	for _, c := range signatures {
-		by, o := a.modelSigned(c, a.listedSigners(c.Name))
+		by, beside, o := a.modelSigned(c, a.listedSigners(c.Name))
 		if by == nil {
 			return o
 		}
-		signed = append(signed, fmt.Sprintf("weights %q by %s", c.Name, by))
+		if o, bad := a.uncovered(c.Name, beside); bad {
+			return o
+		}
+		text := fmt.Sprintf("weights %q by %s", c.Name, by)
+		if len(beside) > 0 {
+			text += fmt.Sprintf(" (not covered, and listed by the policy: %s)", few(beside))
+		}
+		signed = append(signed, text)
 	}
 	return passed(strings.Join(signed, ", "))
 }
@@ -262,24 +284,57 @@ func (a *appraisal) verifyItem(item *collateralItem, bundle []byte) {
 }
 
 // modelSigned returns who signed the weights of one signature component, or why
-// nobody did. The signer is one that the policy lists, if it lists any.
-func (a *appraisal) modelSigned(c *cer.Component, want *ModelSigner) (by *modelSigner, o outcome) {
+// nobody did; and the files of the weights that the signature does not cover. The
+// signer is one that the policy lists, if it lists any.
+func (a *appraisal) modelSigned(c *cer.Component, want *ModelSigner) (by *modelSigner, beside []string, o outcome) {
 	signed, o := a.verifiedSigners(c)
 	if len(signed) == 0 {
-		return nil, o
+		return nil, nil, o
 	}
 	i := slices.IndexFunc(signed, func(by signedBy) bool { return by.listed(want) })
 	if i < 0 {
-		return nil, unlisted(c.Name, want, &signed[0].modelSigner)
+		return nil, nil, unlisted(c.Name, want, &signed[0].modelSigner)
 	}
-	files, err := oms.Weights(a.weights(c.Name), c.Name, signed[i].manifest.Ignore())
+	measured, ignore := a.weights(c.Name), signed[i].manifest.Ignore()
+	files, err := oms.Weights(measured, c.Name, ignore)
 	if err == nil {
 		err = signed[i].manifest.Check(files)
 	}
 	if err != nil {
-		return nil, failed(fmt.Sprintf("weights %q: %v", c.Name, err))
+		return nil, nil, failed(fmt.Sprintf("weights %q: %v", c.Name, err))
 	}
-	return &signed[i].modelSigner, outcome{}
+	return &signed[i].modelSigner, oms.Uncovered(measured, c.Name, ignore), outcome{}
+}
+
+// uncovered judges the files of weights that their signature does not cover: the
+// policy must list each. It returns why not, or nothing.
+func (a *appraisal) uncovered(weights string, beside []string) (o outcome, bad bool) {
+	if len(beside) == 0 {
+		return outcome{}, false
+	}
+	if a.in.Policy == nil {
+		return unknown(fmt.Sprintf("the signature of weights %q does not cover %s, and no policy lists them", weights, few(beside))), true
+	}
+	listed := a.listed()
+	unlisted := slices.DeleteFunc(slices.Clone(beside), func(name string) bool { return listed[componentID{cer.RoleWeights, name}] })
+	if len(unlisted) > 0 {
+		return failed(fmt.Sprintf("the signature of weights %q does not cover %s, and the policy does not list them", weights, few(unlisted))), true
+	}
+	return outcome{}, false
+}
+
+// few names the first of a list, and says how many more there are.
+func few(names []string) string {
+	const shown = 3
+	var quoted []string
+	for _, name := range names[:min(len(names), shown)] {
+		quoted = append(quoted, fmt.Sprintf("%q", name))
+	}
+	list := strings.Join(quoted, ", ")
+	if more := len(names) - shown; more > 0 {
+		list += fmt.Sprintf(" and %d more", more)
+	}
+	return list
 }
 
 // signedBy is what a right signature says: who signed what.
@@ -381,7 +436,7 @@ func (a *appraisal) signerRoots() []string {
 		return nil
 	}
 	for _, c := range a.signatures() {
-		if by, _ := a.modelSigned(c, a.listedSigners(c.Name)); by != nil {
+		if by, _, _ := a.modelSigned(c, a.listedSigners(c.Name)); by != nil {
 			out = append(out, by.root(a.in.Roots.SigstoreRoot()))
 		}
 	}

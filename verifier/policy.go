@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -142,6 +143,17 @@ type PolicyComponent struct {
 	// Value is the RFC 8785 form of what argv (an array of strings) and env (a
 	// string) must be; the other roles have none.
 	Value jsontext.Value `json:"value,omitzero"`
+}
+
+// key names the component as messages do.
+func (c *PolicyComponent) key() string {
+	return (&cer.Component{Role: c.Role, Name: c.Name}).Key()
+}
+
+// bindsNoNames reports whether the component is a manifest without a digest that
+// covers the names of its files.
+func (c *PolicyComponent) bindsNoNames() bool {
+	return c.Role == cer.RoleManifest && !slices.ContainsFunc(c.Digest, func(d string) bool { return cer.DigestScheme(d) == cer.SchemeList })
 }
 
 // ModelSigner asks for a model signature.

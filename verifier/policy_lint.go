@@ -106,6 +106,9 @@ func (l *linter) components() {
 		if n := alternatives(c.Digest); n > 1 {
 			l.say("%s: any one of %d digests of one scheme suffices", componentMember(i, c), n)
 		}
+		if c.bindsNoNames() {
+			l.say("%s: has no digest of scheme %s, so it binds no file names: each of its files must be listed as weights", componentMember(i, c), cer.SchemeList)
+		}
 		if c.Role == cer.RoleArgv && strings.Contains(string(c.Value), "{param:") {
 			l.say("%s: holds {param:…}, for which any value suffices; verdicts show it", componentMember(i, c))
 		}

@@ -69,7 +69,7 @@ func (a *appraisal) signerOf(c *cer.Component) *ModelSigner {
 	} else {
 		w.SPKI = []string{cer.SHA256Digest(signed[0].key)}
 	}
-	if by, _ := a.modelSigned(c, w); by == nil {
+	if by, _, _ := a.modelSigned(c, w); by == nil {
 		return nil
 	}
 	return w

@@ -247,8 +247,13 @@ func (d *diagnosis) isolationChange(fact string) string {
 			}
 		}
 	}
-	if fact == "noswap" {
+	switch {
+	case fact == "noswap":
 		return "sudo sworn run …, on Linux 6.4 or later"
+	case fact == "landlock":
+		return "boot a kernel of 5.13 or later with landlock among the modules of lsm="
+	case fact == "cgroup" && d.uid == 0:
+		return "mount control groups of version 2, writable: mount -t cgroup2 none /sys/fs/cgroup"
 	}
 	return "sudo sworn run …"
 }

@@ -108,7 +108,7 @@ and its record says so, 2 there is no record.`,
 	fl.StringVar(&f.record, "record", "", "write the record to `FILE` (required)")
 	fl.StringVar(&f.nonce, "nonce", "", "the relying party's nonce, in `HEX`")
 	fl.StringVar(&f.disclose, "disclose", cer.DiscloseHash, "what the record carries of input and output: `hash` or full")
-	fl.StringVar(&f.isolation, "isolation", "best-effort", "`best-effort` or strict: fail where the kernel refuses a part of it")
+	fl.StringVar(&f.isolation, "isolation", "best-effort", "`best-effort` or strict: fail where the kernel refuses any part of it, Landlock and the control group too")
 	fl.StringVar(&f.state, "state", "", "state `DIR` (default /run/sworn, or $XDG_RUNTIME_DIR/sworn)")
 	fl.DurationVar(&f.timeout, "timeout", time.Hour, "end the job after `DURATION`")
 	fl.BoolVar(&f.proc, "proc", false, "give the job a /proc of its own")
@@ -387,6 +387,7 @@ func (a *app) summary(f *runFlags, command []string, r *launch.Result) error {
 		_, _ = fmt.Fprintf(a.stderr, "measured %d files, %s, into PCR %d (%s)   ran %s, %s, %.2f s   record %s (%s)\n",
 			r.Files, sizeText(r.Bytes), f.pcr, strings.Join(banks, ", "), line(filepath.Base(command[0])), how,
 			r.Exit.Duration.Seconds(), line(f.record), sizeText(uint64(len(r.Capsule))))
+		a.noteOpen(r.Isolation)
 	}
 	if r.Exit.Code != 0 || r.Exit.Timeout {
 		return &statusError{code: exitNotTrusted, hint: noHint}

@@ -225,13 +225,9 @@ func (p *Plan) manifest(name string, components []*cer.Component) *cer.Component
 	if folder == "" || !p.isFolder(name) {
 		return nil
 	}
-	files, err := oms.Weights(components, name, nil)
+	digests, err := oms.Digests(components, name)
 	if err != nil {
-		return nil
-	}
-	m, err := oms.NewManifest(files, oms.Options{})
-	if err != nil {
-		return nil // a folder with nothing but what manifests leave out
+		return nil // no flat digests, or nothing but what manifests leave out
 	}
 	var size uint64
 	for _, c := range components {
@@ -240,7 +236,7 @@ func (p *Plan) manifest(name string, components []*cer.Component) *cer.Component
 		}
 	}
 	return &cer.Component{
-		Role: cer.RoleManifest, Name: name, Path: folder, Digest: []string{cer.OMSDigest(m.Root())}, Size: strconv.FormatUint(size, 10),
+		Role: cer.RoleManifest, Name: name, Path: folder, Digest: digests, Size: strconv.FormatUint(size, 10),
 	}
 }
 

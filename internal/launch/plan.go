@@ -423,6 +423,7 @@ func (p *Plan) spec(o *Options) jail.Spec {
 		s.Command.Dir = p.image.Config.WorkingDir
 		s.Image = &jail.Image{
 			Ref: p.job.Image, Digest: p.image.ManifestDigest, MaxBytes: imageBytes(), Store: p.job.ImageStore,
+			Absent: []string{modelDir, configDir},
 		}
 	}
 	if !o.Strict {
