@@ -58,8 +58,19 @@ func TestNamedDevices(t *testing.T) {
 		t.Errorf("%+v, %v", none, err)
 	}
 	for _, x := range [][2]string{
-		{"null urandom", "c1:3"}, {"fuse", ""}, {"fuse", "c10:229 c1:7"}, {"fuse", "c10:229 "}, {"fuse", "10:229"}, {"fuse", "c010:229"},
-		{"fuse", "c10:"}, {"fuse", "c:229"}, {"fuse", "c10"}, {"fuse", "C10:229"}, {"fuse", "c-1:0"}, {"fuse", "c4294967296:0"}, {"fuse", "c10:2:9"},
+		{"null urandom", "c1:3"},
+		{"fuse", ""},
+		{"fuse", "c10:229 c1:7"},
+		{"fuse", "c10:229 "},
+		{"fuse", "10:229"},
+		{"fuse", "c010:229"},
+		{"fuse", "c10:"},
+		{"fuse", "c:229"},
+		{"fuse", "c10"},
+		{"fuse", "C10:229"},
+		{"fuse", "c-1:0"},
+		{"fuse", "c4294967296:0"},
+		{"fuse", "c10:2:9"},
 	} {
 		if got, err := cer.NamedDevices(x[0], x[1]); !errors.Is(err, cer.ErrSchema) || got != nil {
 			t.Errorf("%q: %+v, %v", x, got, err)

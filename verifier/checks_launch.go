@@ -325,15 +325,15 @@ func checkComputeInside(a *appraisal) outcome {
 	if err != nil {
 		return failed(err.Error()).with("", numbers)
 	}
-	seen := "null urandom"
+	seen := []string{"null urandom"}
 	for _, d := range named {
 		if acceleratorNumber(&d) {
 			return failed(fmt.Sprintf("device %q is an accelerator by its number %s, and no evidence in the record speaks for it", d.Name, d.Number())).with("", numbers)
 		}
-		seen += fmt.Sprintf(", %s (%s)", d.Name, d.Number())
+		seen = append(seen, fmt.Sprintf("%s (%s)", d.Name, d.Number()))
 	}
 	network, _ := iso.Get("network")
-	return passed(fmt.Sprintf("network %s, devices %s", network, seen))
+	return passed(fmt.Sprintf("network %s, devices %s", network, strings.Join(seen, ", ")))
 }
 
 func askedNonceQuote(a *appraisal) bool {
