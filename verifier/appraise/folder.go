@@ -1,0 +1,518 @@
+package appraise
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/binary"
+	"encoding/pem"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/sworn-run/sworn/attest"
+	"github.com/sworn-run/sworn/internal/bootlog"
+	"github.com/sworn-run/sworn/internal/bootlog/ima"
+	"github.com/sworn-run/sworn/tpm"
+)
+
+// content is what a file is, by what it begins with and holds.
+type content int
+
+const (
+	unknown content = iota
+	isQuote
+	isSignature
+	isArea
+	isParent
+	isKey
+	isCertificate
+	isJSON
+	isValues
+	isAttestation
+	isTextAttestation
+	isLog
+	isList
+	isASCIIList
+	isNonce
+)
+
+// Marks at the beginning of files.
+var (
+	beginQuote = []byte("\xffTCG\x80\x18")
+	beginPEM   = []byte("-----BEGIN ")
+)
+
+// contentOf tells what a file is. Only a quote, a signature, a key and registers
+// are told by trying to parse them: they are small.
+func contentOf(f *File) content {
+	b := f.Data
+	switch {
+	case bytes.HasPrefix(b, beginQuote), len(b) > 2 && bytes.HasPrefix(b[2:], beginQuote):
+		return isQuote
+	case bytes.HasPrefix(b, beginPEM):
+		return pemContent(b)
+	case jsonLike(b):
+		return isJSON
+	case isEventLog(b):
+		return isLog
+	case looksASCII(b):
+		return isASCIIList
+	case looksIMA(b):
+		return isList
+	}
+	if _, ok := publicArea(b); ok {
+		return isArea
+	}
+	if parentName(b) != nil {
+		return isParent
+	}
+	if c := smallContent(b); c != unknown {
+		return c
+	}
+	if len(b) > 0 && b[0] == 0x30 {
+		if _, err := x509.ParsePKIXPublicKey(b); err == nil {
+			return isKey
+		}
+		return isCertificate
+	}
+	return namedContent(f)
+}
+
+// namedContent is for what has no mark of its own.
+func namedContent(f *File) content {
+	if f.Name == "nonce" && len(f.Data) <= 64 {
+		return isNonce
+	}
+	if _, err := parseAttestation(f.Data); err == nil {
+		return isAttestation
+	}
+	first, _, _ := bytes.Cut(bytes.TrimLeft(f.Data, " \t\r\n"), []byte("\n"))
+	for _, name := range []string{"ak_pub", "quotes", "event_log", "#"} {
+		if bytes.HasPrefix(first, []byte(name)) {
+			return isTextAttestation
+		}
+	}
+	// A broken one still is one, and says why.
+	if strings.HasSuffix(f.Name, ".pb") || strings.HasSuffix(f.Name, ".binpb") {
+		return isAttestation
+	}
+	return unknown
+}
+
+// smallContent tells signatures and register values.
+func smallContent(b []byte) content {
+	if len(b) >= 8 {
+		switch binary.BigEndian.Uint16(b) {
+		case 0x0014, 0x0016, 0x0018: // RSASSA, RSAPSS, ECDSA
+			if attest.Alg(binary.BigEndian.Uint16(b[2:])).Known() {
+				return isSignature
+			}
+		}
+	}
+	if _, err := toolValues(b); err == nil {
+		return isValues
+	}
+	return unknown
+}
+
+func pemContent(b []byte) content {
+	block, _ := pem.Decode(b)
+	switch {
+	case block == nil:
+		return unknown
+	case block.Type == "CERTIFICATE":
+		return isCertificate
+	case block.Type == "PUBLIC KEY":
+		return isKey
+	default:
+		return unknown
+	}
+}
+
+func jsonLike(b []byte) bool {
+	b = bytes.TrimLeft(b, " \t\r\n")
+	return len(b) > 0 && (b[0] == '{' || b[0] == '[')
+}
+
+// isEventLog reports whether b begins with a crypto-agile log's header or with the
+// first event of the older format: of SHA-1, with a register and a size in bounds.
+func isEventLog(b []byte) bool {
+	if len(b) >= 48 && bytes.Equal(b[32:47], []byte("Spec ID Event03")) {
+		return true
+	}
+	if len(b) < 32 {
+		return false
+	}
+	index, kind, size := binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint32(b[4:]), binary.LittleEndian.Uint32(b[28:])
+	return index < 24 && (kind < 0x20 || kind>>28 == 8) && uint64(size) <= uint64(len(b)-32) &&
+		!looksIMA(b)
+}
+
+// looksIMA reports whether b begins with an entry of a binary IMA list: register,
+// SHA-1, the length of a template's name, and a name.
+func looksIMA(b []byte) bool {
+	if len(b) < 32 {
+		return false
+	}
+	n := binary.LittleEndian.Uint32(b[24:])
+	if binary.LittleEndian.Uint32(b) > 23 || n < 3 || n > 32 || uint64(28+n) > uint64(len(b)) {
+		return false
+	}
+	return bytes.HasPrefix(b[28:28+n], []byte("ima"))
+}
+
+// looksASCII reports whether b begins with a line of an ASCII IMA list.
+func looksASCII(b []byte) bool {
+	line, _, _ := bytes.Cut(b[:min(len(b), 512)], []byte("\n"))
+	words := bytes.Fields(line)
+	if len(words) < 4 || len(words[0]) > 2 || !bytes.HasPrefix(words[2], []byte("ima")) {
+		return false
+	}
+	_, err := unhex(string(words[1]))
+	return err == nil
+}
+
+// parentName returns the Name of a storage key from TPMT_PUBLIC or TPM2B_PUBLIC;
+// nil for anything else.
+func parentName(b []byte) []byte {
+	for _, area := range [][]byte{b, unsized(b)} {
+		if name, err := tpm.ParentName(area); err == nil {
+			return name
+		}
+	}
+	return nil
+}
+
+// toolValues reads the file in which tpm2-tools keep register values: a
+// TPML_PCR_SELECTION of 132 bytes, the number of lists, and TPML_DIGESTs of 532
+// bytes with 8 buffers of 64, in the byte order of a little-endian host.
+func toolValues(b []byte) ([]attest.RegisterValue, error) {
+	bad := fmt.Errorf("not the register values of tpm2-tools: %w", attest.ErrForm)
+	const head, list = 132 + 4, 4 + 8*66
+	if len(b) < head+list || (len(b)-head)%list != 0 || len(b) > head+20*list {
+		return nil, bad
+	}
+	var digests [][]byte
+	if binary.LittleEndian.Uint32(b[132:]) != uint32((len(b)-head)/list) {
+		return nil, bad
+	}
+	for l := b[head:]; len(l) > 0; l = l[list:] {
+		n := binary.LittleEndian.Uint32(l)
+		if n > 8 {
+			return nil, bad
+		}
+		for i := range int(n) {
+			d := l[4+66*i:]
+			size := binary.LittleEndian.Uint16(d)
+			if size > 64 {
+				return nil, bad
+			}
+			digests = append(digests, d[2:2+size])
+		}
+	}
+	var out []attest.RegisterValue
+	n := binary.LittleEndian.Uint32(b)
+	if n < 1 || n > 16 {
+		return nil, bad
+	}
+	for i := range int(n) {
+		s := b[4+8*i:]
+		bank, size := attest.Alg(binary.LittleEndian.Uint16(s)), s[2]
+		if size > 4 {
+			return nil, bad
+		}
+		for index := range uint32(size) * 8 {
+			if s[3+index/8]>>(index%8)&1 == 0 {
+				continue
+			}
+			if len(digests) == 0 || len(digests[0]) != bank.Size() {
+				return nil, bad
+			}
+			out = append(out, attest.RegisterValue{Bank: bank, Index: index, Value: digests[0]})
+			digests = digests[1:]
+		}
+	}
+	if len(digests) != 0 || len(out) == 0 {
+		return nil, bad
+	}
+	return out, sortRegisters(out)
+}
+
+// tell tells the kind of a set of files.
+func tell(files []File) (Kind, error) {
+	seen := map[content][]*File{}
+	for i := range files {
+		c := contentOf(&files[i])
+		seen[c] = append(seen[c], &files[i])
+	}
+	for _, f := range seen[isJSON] {
+		if m, err := object(f.Data); err == nil && jsonForm(m) != "" {
+			return TPM, nil
+		}
+	}
+	switch {
+	case seen[isQuote] != nil, seen[isAttestation] != nil, seen[isTextAttestation] != nil:
+		return TPM, nil
+	case seen[isLog] != nil:
+		return logKind(seen[isLog][0])
+	case seen[isList] != nil, seen[isASCIIList] != nil:
+		return IMA, nil
+	default:
+		return "", fmt.Errorf("no file tells what kind of evidence this is: %w", attest.ErrArgument)
+	}
+}
+
+// logKind tells a log of measurement registers from one of a TPM's: it has SHA-384
+// alone and none of the registers that it does not count.
+func logKind(f *File) (Kind, error) {
+	l, err := bootlog.Parse(f.Data, bootlog.PCRs)
+	if err != nil {
+		return EventLog, nil // It says why it is none.
+	}
+	if len(l.Algs) != 1 || l.Algs[0].Alg != attest.SHA384 {
+		return EventLog, nil
+	}
+	separated := map[uint32]bool{}
+	zeros := attest.SHA384.Sum([]byte{0, 0, 0, 0})
+	for i := range l.Events {
+		e := &l.Events[i]
+		if e.Extends() && e.Index > 4 {
+			return EventLog, nil
+		}
+		if bytes.Equal(e.Digest(attest.SHA384), zeros) {
+			separated[e.Index] = true
+		}
+	}
+	if separated[0] {
+		return "", fmt.Errorf("%s could be of kind %s or %s: %w", f.Name, EventLog, CCEL, attest.ErrArgument)
+	}
+	return CCEL, nil
+}
+
+// sort puts the files of a folder into a bundle. It returns the names of those that
+// are of no use.
+func (b *bundle) sort(files []File) (unused []string, err error) {
+	var quotes, signatures, values []*File
+	for i := range files {
+		f := &files[i]
+		switch c := contentOf(f); c {
+		case isQuote:
+			quotes = append(quotes, f)
+		case isSignature:
+			signatures = append(signatures, f)
+		case isJSON:
+			err = b.sortJSON(f, &values, &unused)
+		case isValues:
+			values = append(values, f)
+		case isAttestation, isTextAttestation:
+			err = b.sortAttestation(f, c)
+		case isLog:
+			b.logs = append(b.logs, *f)
+		case isList, isASCIIList:
+			b.lists = append(b.lists, *f)
+		case isNonce:
+			b.nonces = append(b.nonces, *f)
+		case isArea, isParent, isKey, isCertificate:
+			if !b.sortKey(f, c) {
+				unused = append(unused, f.Name)
+			}
+		default:
+			unused = append(unused, f.Name)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", f.Name, err)
+		}
+	}
+	rest, err := b.pair(quotes, signatures, values, files)
+	return slices.DeleteFunc(unused, func(n string) bool { return slices.Contains(rest, n) }), err
+}
+
+// sortJSON takes a form of evidence, or registers.
+func (b *bundle) sortJSON(f *File, values *[]*File, unused *[]string) error {
+	m, err := object(f.Data)
+	if err == nil && jsonForm(m) != "" {
+		return b.fromJSON(m)
+	}
+	if _, err := ParseRegisters(f.Data); err != nil {
+		*unused = append(*unused, f.Name)
+		return nil
+	}
+	*values = append(*values, f)
+	return nil
+}
+
+func (b *bundle) sortAttestation(f *File, c content) error {
+	parse := parseAttestation
+	if c == isTextAttestation {
+		parse = parseTextAttestation
+	}
+	a, err := parse(f.Data)
+	if err != nil {
+		return err
+	}
+	return b.fromAttestation(a)
+}
+
+// sortKey takes a key or certificates; false if there is one already or it is of
+// something else.
+func (b *bundle) sortKey(f *File, c content) bool {
+	switch c {
+	case isArea:
+		area, _ := publicArea(f.Data)
+		if b.public != nil {
+			return false
+		}
+		b.public = area
+	case isParent:
+		b.parents = append(b.parents, parentName(f.Data))
+	case isKey:
+		der := f.Data
+		if block, _ := pem.Decode(der); block != nil {
+			der = block.Bytes
+		}
+		k, err := x509.ParsePKIXPublicKey(der)
+		// Beside an AK's key there may be an endorsement key's.
+		if err != nil || strings.Contains(strings.ToLower(f.Name), "ek") && !strings.Contains(strings.ToLower(f.Name), "ak") || b.key != nil {
+			return false
+		}
+		b.key = k
+	default:
+		return b.sortCertificates(f)
+	}
+	return true
+}
+
+// sortCertificates takes certificates that can be the AK's: a chain in PEM, or DER
+// with or without the zeros that fill an NV index. Which of them are
+// the AK's, split finds out.
+func (b *bundle) sortCertificates(f *File) bool {
+	b.akNamed = b.akNamed || strings.Contains(strings.ToLower(f.Name), "ak")
+	if bytes.HasPrefix(f.Data, beginPEM) {
+		return b.addPEM(f.Data) == nil
+	}
+	der := bytes.TrimRight(f.Data, "\x00")
+	if len(der) < len(f.Data) && len(f.Data)-len(der) < 4 {
+		der = f.Data // A signature may end in zeros.
+	}
+	return b.addCertificate(der) == nil
+}
+
+// pair puts each quote together with its signature and its registers.
+func (b *bundle) pair(quotes, signatures, values []*File, all []File) (used []string, err error) {
+	for _, f := range quotes {
+		q := rawQuote{name: f.Name, quote: f.Data}
+		if !bytes.HasPrefix(q.quote, beginQuote) {
+			if q.quote = unsized(f.Data); q.quote == nil {
+				return nil, fmt.Errorf("%s: TPM2B_ATTEST of another size than its file: %w", f.Name, attest.ErrForm)
+			}
+		}
+		s := partner(f, signatures)
+		if s == nil {
+			if s = plain(f, all); s == nil {
+				return nil, fmt.Errorf("%s: no signature, or several that could belong to it: %w", f.Name, attest.ErrForm)
+			}
+			used = append(used, s.Name)
+		}
+		q.sig = s.Data
+		if q.registers, err = valuesFor(q.quote, values, all); err != nil {
+			return nil, fmt.Errorf("%s: %w", f.Name, err)
+		}
+		if err := b.addQuote(q); err != nil {
+			return nil, err
+		}
+	}
+	return used, nil
+}
+
+// partner returns the file whose name has the longest beginning in common with that
+// of f; nil if none or several have.
+func partner(f *File, list []*File) *File {
+	var best *File
+	longest, tie := -1, false
+	for _, o := range list {
+		n := 0
+		for n < min(len(f.Name), len(o.Name)) && f.Name[n] == o.Name[n] {
+			n++
+		}
+		if n > longest {
+			best, longest, tie = o, n, false
+		} else if n == longest {
+			tie = true
+		}
+	}
+	if tie {
+		return nil
+	}
+	return best
+}
+
+// plain returns the one file beside a quote that can only be a bare signature: it
+// is named as such, and is no structure of a TPM.
+func plain(f *File, all []File) *File {
+	var list []*File
+	for i := range all {
+		o := &all[i]
+		if strings.Contains(strings.ToLower(o.Name), "sig") && len(o.Data) <= 1024 && o.Name != f.Name && contentOf(o) != isQuote {
+			list = append(list, o)
+		}
+	}
+	return partner(f, list)
+}
+
+// valuesFor returns the registers that were recorded for a quote: those of all
+// files that agree, or of the one file with nothing but the selected digests.
+func valuesFor(quote []byte, files []*File, all []File) ([]attest.RegisterValue, error) {
+	selection, err := tpm.QuoteSelection(quote)
+	if err != nil {
+		return nil, err
+	}
+	size, wanted := 0, map[attest.Alg]bool{}
+	for _, s := range selection {
+		wanted[s.Bank] = true
+		size += len(s.Indices) * s.Bank.Size()
+	}
+	var out []attest.RegisterValue
+	for _, f := range files {
+		list, err := toolValues(f.Data)
+		if err != nil {
+			if list, err = ParseRegisters(f.Data); err != nil {
+				return nil, err
+			}
+		}
+		for _, v := range list {
+			if wanted[v.Bank] && !slices.ContainsFunc(out, func(o attest.RegisterValue) bool {
+				return o.Bank == v.Bank && o.Index == v.Index && bytes.Equal(o.Value, v.Value)
+			}) {
+				out = append(out, v)
+			}
+		}
+	}
+	if len(out) > 0 || len(files) > 0 {
+		return out, sortRegisters(out)
+	}
+	for i := range all {
+		if f := &all[i]; len(f.Data) == size && strings.Contains(strings.ToLower(f.Name), "pcr") && size > 0 {
+			return concatenated(selection, f.Data), nil
+		}
+	}
+	return nil, fmt.Errorf("the values of the quoted registers are not there: %w", attest.ErrForm)
+}
+
+// concatenated cuts the digests of a selection.
+func concatenated(selection []tpm.Selection, b []byte) (out []attest.RegisterValue) {
+	for _, s := range selection {
+		for _, index := range s.Indices {
+			out = append(out, attest.RegisterValue{Bank: s.Bank, Index: index, Value: b[:s.Bank.Size()]})
+			b = b[s.Bank.Size():]
+		}
+	}
+	return out
+}
+
+// asList parses an IMA list in either form.
+func asList(f *File) (*ima.List, error) {
+	if contentOf(f) == isASCIIList {
+		return ima.ParseASCII(f.Data)
+	}
+	return ima.Parse(f.Data)
+}
