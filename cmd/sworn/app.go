@@ -116,7 +116,8 @@ says so; 2 usage or I/O.`,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(a.verifyCommand(), a.inspectCommand(), a.explainCommand(), a.policyCommand(), a.nexartCommand())
+	root.AddCommand(a.verifyCommand(), a.inspectCommand(), a.explainCommand(), a.policyCommand(), a.nexartCommand(),
+		a.appraiseCommand())
 	a.addPlatform(root)
 	helpers(root)
 	return root

@@ -244,18 +244,18 @@ func refusalClass(err error) string {
 
 // appraisalJSON is a report for programs.
 type appraisalJSON struct {
-	Type     string          `json:"type"`
-	File     string          `json:"file"`
-	Kind     appraise.Kind   `json:"kind"`
-	Form     string          `json:"form"`
-	At       string          `json:"at"`
-	Strict   bool            `json:"strict"`
-	Accepted bool            `json:"accepted"`
-	Class    string          `json:"class,omitempty"`
-	Reason   string          `json:"reason,omitempty"`
-	Findings []findingJSON   `json:"findings"`
-	Quoted   []registerJSON  `json:"quoted"`
-	Replayed []replayedJSON  `json:"replayed"`
+	Type     string         `json:"type"`
+	File     string         `json:"file"`
+	Kind     appraise.Kind  `json:"kind"`
+	Form     string         `json:"form"`
+	At       string         `json:"at"`
+	Strict   bool           `json:"strict"`
+	Accepted bool           `json:"accepted"`
+	Class    string         `json:"class,omitempty"`
+	Reason   string         `json:"reason,omitempty"`
+	Findings []findingJSON  `json:"findings"`
+	Quoted   []registerJSON `json:"quoted"`
+	Replayed []replayedJSON `json:"replayed"`
 }
 
 type findingJSON struct {
@@ -317,4 +317,3 @@ func statusWord(s attest.Status) string {
 		return "not established"
 	}
 }
-

@@ -74,9 +74,9 @@ func unhex(s string) ([]byte, error) {
 }
 
 // ParseRegisters reads register values in JSON, however the banks and registers are
-// spelt: {"sha256": {"0": "…"}}, {"PCR0": "0x…"}, {"RTMR0": "…"} or a list in order.
-// Where no bank is named, it is that of the value's size; banks are sorted, registers
-// ascending, and none stands twice. The error wraps [attest.ErrForm].
+// spelt: {"sha256": {"0": "…"}}, {"PCR0": "0x…"}, {"replay": {"RTMR0": "…"}} or a list
+// in order. Where no bank is named, it is that of the value's size; banks are sorted,
+// registers ascending, and none stands twice. The error wraps [attest.ErrForm].
 func ParseRegisters(b []byte) ([]attest.RegisterValue, error) {
 	if err := cer.Strict(b, jsonDepth); err != nil {
 		return nil, fmt.Errorf("register values: %v: %w", err, attest.ErrForm)
@@ -146,6 +146,8 @@ func registers(v jsontext.Value, bank attest.Alg, depth int) ([]attest.RegisterV
 			}
 		case isBank && bank == 0:
 			list, err = registers(v, named, depth-1)
+		case v.Kind() == '{' && bank == 0:
+			list, err = registers(v, 0, depth-1) // A name for all of them.
 		default:
 			err = fmt.Errorf("%.40q is neither a bank nor a register: %w", name, attest.ErrForm)
 		}
