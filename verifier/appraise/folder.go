@@ -3,9 +3,11 @@ package appraise
 import (
 	"bytes"
 	"crypto/x509"
+	"encoding/asn1"
 	"encoding/binary"
 	"encoding/pem"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -73,9 +75,23 @@ func contentOf(f *File) content {
 		if _, err := x509.ParsePKIXPublicKey(b); err == nil {
 			return isKey
 		}
-		return isCertificate
+		// The bytes of a bare signature may begin so too.
+		if isSequence(b) || slices.Contains([]string{".crt", ".cer", ".der"}, path.Ext(f.Name)) {
+			return isCertificate
+		}
 	}
 	return namedContent(f)
+}
+
+// isSequence reports whether b is one DER SEQUENCE with at most zeros after it, and
+// no signature, which is one of two numbers.
+func isSequence(b []byte) bool {
+	var v asn1.RawValue
+	rest, err := asn1.Unmarshal(b, &v)
+	if err != nil || v.Tag != asn1.TagSequence || !bytes.Equal(rest, make([]byte, len(rest))) {
+		return false
+	}
+	return len(v.Bytes) > 0 && v.Bytes[0] != asn1.TagInteger
 }
 
 // namedContent is for what has no mark of its own.
