@@ -56,9 +56,8 @@ func profiles() []profile {
 		// extension 1.3.6.1.4.1.11129.2.1.21.
 		{name: "Google Compute Engine", fits: func(leaf, root *x509.Certificate) bool {
 			return usages(leaf) == "" && leaf.KeyUsage == x509.KeyUsageDigitalSignature &&
-				isGoogle(&root.Subject) && extension(leaf, oidGoogleInstance) != nil
+				isGoogle(&root.Subject) && extension(leaf, "1.3.6.1.4.1.11129.2.1.21") != nil
 		}},
-		googleFirst(),
 	}
 }
 

@@ -248,3 +248,7 @@ func status(tb testing.TB, r *Report, subject, name string) attest.Status {
 	tb.Fatalf("no finding %s of %s in %+v", name, subject, r.Findings)
 	return attest.NotEstablished
 }
+
+func itoa(n uint32) string { return strconv.Itoa(int(n)) }
+
+func hexOf(b []byte) string { return hex.EncodeToString(b) }

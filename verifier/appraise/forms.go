@@ -173,7 +173,7 @@ func (b *bundle) fromDump(m map[string]jsontext.Value) error {
 	for _, p := range log.PCRs {
 		raw.registers = append(raw.registers, attest.RegisterValue{Bank: bankOfSize(len(p.Digest)), Index: p.Index, Value: p.Digest})
 	}
-	if err := sortRegisters(raw.registers); err != nil {
+	if raw.registers, err = sorted(raw.registers); err != nil {
 		return err
 	}
 	if len(q.Nonce) > 0 {

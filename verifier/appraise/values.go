@@ -88,11 +88,11 @@ func ParseRegisters(b []byte) ([]attest.RegisterValue, error) {
 	if len(out) == 0 {
 		return nil, fmt.Errorf("no register values: %w", attest.ErrForm)
 	}
-	return out, sortRegisters(out)
+	return sorted(out)
 }
 
-// sortRegisters sorts by bank and index, and refuses a register that stands twice.
-func sortRegisters(list []attest.RegisterValue) error {
+// sorted sorts by bank and index, and refuses a register that stands twice.
+func sorted(list []attest.RegisterValue) ([]attest.RegisterValue, error) {
 	slices.SortFunc(list, func(a, b attest.RegisterValue) int {
 		if a.Bank != b.Bank {
 			return int(a.Bank) - int(b.Bank)
@@ -101,10 +101,10 @@ func sortRegisters(list []attest.RegisterValue) error {
 	})
 	for i := range list[:max(len(list)-1, 0)] {
 		if list[i].Bank == list[i+1].Bank && list[i].Index == list[i+1].Index {
-			return fmt.Errorf("register %d of bank %v is there twice: %w", list[i].Index, list[i].Bank, attest.ErrForm)
+			return nil, fmt.Errorf("register %d of bank %v is there twice: %w", list[i].Index, list[i].Bank, attest.ErrForm)
 		}
 	}
-	return nil
+	return list, nil
 }
 
 // registers reads one level; bank is 0 where none was named yet.

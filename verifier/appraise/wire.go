@@ -224,5 +224,5 @@ func labelled(list []attest.RegisterValue, bank attest.Alg) ([]attest.RegisterVa
 			return nil, fmt.Errorf("register %d of %d bytes for bank %v: %w", list[i].Index, len(list[i].Value), bank, attest.ErrForm)
 		}
 	}
-	return list, sortRegisters(list)
+	return sorted(list)
 }

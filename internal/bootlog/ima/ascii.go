@@ -62,11 +62,13 @@ func readLine(line []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	sum := attest.SHA1.Sum(data)
-	if bytes.Equal(said, make([]byte, len(said))) {
-		sum = make([]byte, sizeSHA1) // A violation.
-	} else if err := checkLine(said, data); err != nil {
+	violation, err := checkLine(said, data)
+	if err != nil {
 		return nil, err
+	}
+	sum := attest.SHA1.Sum(data)
+	if violation {
+		sum = make([]byte, sizeSHA1)
 	}
 	out := binary.LittleEndian.AppendUint32(nil, uint32(index))
 	out = append(out, sum...)
@@ -74,17 +76,21 @@ func readLine(line []byte) ([]byte, error) {
 	return appendField(out, data), nil
 }
 
-// checkLine compares a line's digest with that of its data.
-func checkLine(said, data []byte) error {
+// checkLine compares a line's digest with that of its data; it returns true for the
+// zeros that stand for a violation.
+func checkLine(said, data []byte) (violation bool, err error) {
 	for _, a := range []attest.Alg{attest.SHA1, attest.SHA256, attest.SHA384, attest.SHA512} {
-		if len(said) == a.Size() {
-			if bytes.Equal(said, a.Sum(data)) {
-				return nil
-			}
-			return fmt.Errorf("template digest is not that of the line: %w", attest.ErrForm)
+		switch {
+		case len(said) != a.Size():
+		case bytes.Equal(said, make([]byte, len(said))):
+			return true, nil
+		case bytes.Equal(said, a.Sum(data)):
+			return false, nil
+		default:
+			return false, fmt.Errorf("template digest is not that of the line: %w", attest.ErrForm)
 		}
 	}
-	return fmt.Errorf("template digest of %d bytes: %w", len(said), attest.ErrForm)
+	return false, fmt.Errorf("template digest of %d bytes: %w", len(said), attest.ErrForm)
 }
 
 // templateData returns what the kernel hashes of a line's template, digest, path
