@@ -20,7 +20,7 @@ const maxValues = 160
 // jsonDepth bounds the nesting of evidence in JSON.
 const jsonDepth = 16
 
-// banks are the hash algorithms with banks, by the size of their digests.
+// bankOfSize returns the hash algorithm with digests of a size; 0 if there is none.
 func bankOfSize(size int) attest.Alg {
 	for _, a := range []attest.Alg{attest.SHA1, attest.SHA256, attest.SHA384, attest.SHA512} {
 		if a.Size() == size {
@@ -35,7 +35,7 @@ func bankOfSize(size int) attest.Alg {
 func bankName(s string) (attest.Alg, bool) {
 	s = strings.ToLower(s)
 	s = strings.TrimPrefix(s, "tpm_alg_")
-	s = strings.NewReplacer("-", "", "_", "").Replace(s)
+	s = strings.ReplaceAll(strings.ReplaceAll(s, "-", ""), "_", "")
 	if rest, ok := strings.CutPrefix(s, "sha2"); ok && len(rest) == 3 && rest != "256" {
 		s = "sha" + rest
 	} else if s == "sha2256" {
@@ -134,7 +134,10 @@ func registers(v jsontext.Value, bank attest.Alg, depth int) ([]attest.RegisterV
 	var out []attest.RegisterValue
 	for name, v := range m {
 		index, isRegister := registerName(name)
-		named, isBank := bankName(name)
+		named, isBank := attest.Alg(0), false
+		if !isRegister {
+			named, isBank = bankName(name)
+		}
 		var list []attest.RegisterValue
 		var err error
 		switch {
