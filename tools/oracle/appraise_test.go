@@ -88,8 +88,11 @@ func TestQuotes(t *testing.T) {
 		quote, sig := read("quote_"+bank+"_attest"), read("quote_"+bank+"_sig")
 		both := func(quote, sig []byte) (ours, other bool) {
 			r, err := appraise.Appraise(appraise.Input{Kind: appraise.TPM, At: at, Files: []appraise.File{
-				{Name: "quote", Data: quote}, {Name: "quote.sig", Data: sig}, {Name: "akpub", Data: read("akpub")},
-				{Name: "pcrs", Data: read("pcrs_" + bank)}, {Name: "nonce", Data: read("nonce")},
+				{Name: "quote", Data: quote},
+				{Name: "quote.sig", Data: sig},
+				{Name: "akpub", Data: read("akpub")},
+				{Name: "pcrs", Data: read("pcrs_" + bank)},
+				{Name: "nonce", Data: read("nonce")},
 			}})
 			if err != nil {
 				t.Fatal(err)

@@ -57,11 +57,12 @@ func (b *bundle) sortJSON(f *File, values *[]*File, unused *[]string) error {
 	if err == nil && jsonForm(m) != "" {
 		return b.fromJSON(m)
 	}
-	if _, err := ParseRegisters(f.Data); err != nil {
+	_, err = ParseRegisters(f.Data)
+	if known := err == nil; known {
+		*values = append(*values, f)
+	} else {
 		*unused = append(*unused, f.Name)
-		return nil
 	}
-	*values = append(*values, f)
 	return nil
 }
 

@@ -42,9 +42,9 @@ func FuzzAppraise(f *testing.F) {
 	for _, name := range []string{"eventlog", "ima_binary", "ima_ascii", "quote_sha256_attest", "quote_sha256_sig", "akpub", "pcrs_sha256"} {
 		add(files[name])
 	}
-	add(pb(pb(nil, 1, t.area), 2, pbQuoteOf(t, f, attest.SHA256)))
-	add([]byte(textAttestation(t, f, nil)))
-	for _, v := range jsonForms(t, f, "") {
+	add(pb(pb(nil, 1, t.area), 2, pbQuoteOf(f, t, attest.SHA256)))
+	add([]byte(textAttestation(f, t, nil)))
+	for _, v := range jsonForms(f, t, "") {
 		b, err := json.Marshal(v)
 		if err != nil {
 			f.Fatal(err)
@@ -75,8 +75,8 @@ func FuzzAppraise(f *testing.F) {
 func FuzzAttestation(f *testing.F) {
 	t := newTPM(f, elliptic.P256(), restrictedKey)
 	seeds := [][]byte{
-		pb(pb(nil, 1, t.area), 2, pbQuoteOf(t, f, attest.SHA384)),
-		[]byte(textAttestation(t, f, []byte("c"))),
+		pb(pb(nil, 1, t.area), 2, pbQuoteOf(f, t, attest.SHA384)),
+		[]byte(textAttestation(f, t, []byte("c"))),
 		[]byte(`ak_pub:"\x41\u00e9\U0001f600" quotes:[{quote:'a' "b"},<>] # c`),
 	}
 	if len(seeds) == 0 {

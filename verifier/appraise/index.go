@@ -250,16 +250,17 @@ func (i *Item) Appraise(files []File, anchors *attest.Anchors, at time.Time) (Ou
 		at = i.At
 	}
 	facts := i.Facts
+	var unread error
 	var evidence []File
 	for _, f := range files {
 		if i.FactsFile == "" || f.Name != i.FactsFile {
 			evidence = append(evidence, f)
 			continue
 		}
-		var err error
-		if facts, err = ParseRegisters(f.Data); err != nil {
-			return i.Fail("facts: " + err.Error()), nil
-		}
+		facts, unread = ParseRegisters(f.Data)
+	}
+	if unread != nil {
+		return i.Fail("facts: " + unread.Error()), nil
 	}
 	r, err := Appraise(Input{Kind: i.Kind(), Files: evidence, Anchors: anchors, At: at, Strict: i.By == ByStrict})
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -74,7 +75,7 @@ func TestItems(t *testing.T) {
 		"replayed":               {Item{Tech: "eventlog", By: ByReplay, Accept: true, Facts: facts}, log, accepted, true},
 		"one bank":               {Item{Tech: "eventlog", By: ByReplay, Accept: true, Facts: bankOf(facts, attest.SHA256)}, log, accepted, true},
 		"other value":            {Item{Tech: "eventlog", By: ByReplay, Accept: true, Facts: other}, log, "other-registers", false},
-		"one too many":           {Item{Tech: "eventlog", By: ByReplay, Accept: true, Facts: append(facts[:len(facts):len(facts)], attest.RegisterValue{Bank: attest.SHA384, Index: 23, Value: value(attest.SHA384, 1)})}, log, "other-registers", false},
+		"one too many":           {Item{Tech: "eventlog", By: ByReplay, Accept: true, Facts: append(slices.Clip(facts), attest.RegisterValue{Bank: attest.SHA384, Index: 23, Value: value(attest.SHA384, 1)})}, log, "other-registers", false},
 		"one less":               {Item{Tech: "eventlog", By: ByReplay, Accept: true, Facts: facts[1:]}, log, "other-registers", false},
 		"no facts":               {Item{Tech: "eventlog", By: ByReplay, Accept: true}, log, "other-registers", false},
 		"not judged":             {Item{Tech: "eventlog", By: ByNone}, log, accepted, false},

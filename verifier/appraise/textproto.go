@@ -84,13 +84,13 @@ func (t *textReader) message(closing byte, depth int) ([]textField, error) {
 	}
 	var out []textField
 	for {
-		switch c := t.next(); {
-		case c == closing:
+		switch t.next() {
+		case closing:
 			if closing != 0 {
 				t.b = t.b[1:]
 			}
 			return out, nil
-		case c == 0:
+		case 0:
 			return nil, t.fail("cut short")
 		}
 		name := t.word()

@@ -61,10 +61,8 @@ func registerName(s string) (uint32, bool) {
 // case.
 func unhex(s string) ([]byte, error) {
 	s = strings.TrimSpace(s)
-	if t := strings.TrimPrefix(s, "0x"); t != s {
-		s = t
-	} else {
-		s = strings.TrimPrefix(s, "0X")
+	if len(s) > 1 && (s[:2] == "0x" || s[:2] == "0X") {
+		s = s[2:]
 	}
 	b, err := hex.DecodeString(s)
 	if err != nil {
