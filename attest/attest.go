@@ -158,6 +158,8 @@ type Root struct {
 	Certificate *x509.Certificate
 	// UserSupplied is true for every root that is not pinned in Sworn itself.
 	UserSupplied bool
+	// Pin is the row that pins it; nil if UserSupplied.
+	Pin *Pin
 }
 
 // Anchors is what the relying party trusts. The zero Anchors trust nothing: a
@@ -165,6 +167,10 @@ type Root struct {
 type Anchors struct {
 	// Roots are all roots of all roles; a Scheme uses those of its own role.
 	Roots []Root
+	// Pins are vendor roots that are trusted by their key. A Scheme takes the
+	// certificate of one from the evidence or from Roots; a root in Roots that
+	// fulfils a pin is not user-supplied.
+	Pins []Pin
 }
 
 // Role returns the roots of one role, in order.
@@ -321,4 +327,17 @@ type Life struct {
 type LifeReader interface {
 	// Life returns the identity and the counters of the register's life.
 	Life(ctx context.Context) (Life, error)
+}
+
+// BootReader is the optional capability of an [Attester] on whose machine logs of
+// what booted are kept: those that explain the registers of the very device that
+// quotes. Nothing that it returns is trusted.
+type BootReader interface {
+	// EventLog returns the firmware's log (TCG PC Client Platform Firmware
+	// Profile, 10.2), complete since the system runs; nil if there is none.
+	EventLog(ctx context.Context) ([]byte, error)
+	// FileList returns the beginning of the kernel's list of measured files
+	// (IMA) whose digests give the register that ev quotes, or, for nil, as it
+	// stands now; nil if there is no list, or none that does.
+	FileList(ctx context.Context, ev *Evidence) ([]byte, error)
 }

@@ -250,7 +250,7 @@ func NewEnv(name, value string) (*Component, error) {
 }
 
 // The kinds of environment events (SPEC, section 5.5). Every launch has each of
-// them exactly once, but nonce, which stands only where a nonce was given.
+// them exactly once, but nonce and boot, which stand only where there is one.
 const (
 	// KindIsolation: what keeps the job from everything else.
 	KindIsolation = "isolation"
@@ -264,6 +264,24 @@ const (
 	KindNonce = "nonce"
 	// KindHost: the kernel, as the launcher saw it.
 	KindHost = "host"
+	// KindBoot: which logs of what booted accompany the record, [FactEventLog]
+	// and [FactIMA]. It stands only where the launcher could read one.
+	KindBoot = "boot"
+)
+
+// The facts of an environment of [KindBoot], both always there.
+const (
+	// FactEventLog is the digest of the firmware's event log as the launcher
+	// read it, "sha256:" and 64 hexadecimal digits, or [NoBootLog].
+	FactEventLog = "eventlog"
+	// FactIMA is [CarriedIMA] if the beginning of the kernel's list of measured
+	// files that the quote covers is carried, or [NoBootLog]. The list grows
+	// while the job runs, and each of its bytes is covered by the quote.
+	FactIMA = "ima"
+	// NoBootLog says that there is none.
+	NoBootLog = "none"
+	// CarriedIMA says that there is one.
+	CarriedIMA = "carried"
 )
 
 // Fact is one named fact of an environment.
@@ -330,6 +348,8 @@ func ParseEnvironment(data []byte) (*Environment, error) {
 func (e *Environment) check() error {
 	switch e.Kind {
 	case KindIsolation, KindMemory, KindLimits, KindParameters, KindNonce, KindHost:
+	case KindBoot:
+		return e.checkBoot()
 	default:
 		return fmt.Errorf("environment kind %q is unknown: %w", e.Kind, ErrSchema)
 	}
@@ -337,6 +357,18 @@ func (e *Environment) check() error {
 		if f.Name == "" || i > 0 && e.Facts[i-1].Name >= f.Name {
 			return fmt.Errorf("environment %s: facts are not in ascending order: %w", e.Kind, ErrSchema)
 		}
+	}
+	return nil
+}
+
+// checkBoot enforces the two facts of [KindBoot].
+func (e *Environment) checkBoot() error {
+	log, _ := e.Get(FactEventLog)
+	list, _ := e.Get(FactIMA)
+	if len(e.Facts) != 2 || e.Facts[0].Name != FactEventLog || e.Facts[1].Name != FactIMA ||
+		log != NoBootLog && CheckDigest(log) != nil || list != NoBootLog && list != CarriedIMA ||
+		log == NoBootLog && list == NoBootLog {
+		return fmt.Errorf("environment %s: want %s and %s, not both none: %w", e.Kind, FactEventLog, FactIMA, ErrSchema)
 	}
 	return nil
 }

@@ -69,6 +69,25 @@ func NewEvidence(slot uint8, p *Parts) (*attest.Evidence, error) {
 	return ev, nil
 }
 
+// QuotedRegister returns the value of a register in a bank as the evidence states it,
+// nil if it states none. Nothing is verified: it serves whoever made the evidence. The
+// error is that of [Scheme.Verify] for parts that do not parse.
+func QuotedRegister(ev *attest.Evidence, bank attest.Alg, index uint32) ([]byte, error) {
+	if ev == nil {
+		return nil, fmt.Errorf("reading a register of nil evidence: %w", attest.ErrArgument)
+	}
+	e, err := parseEvidence(ev)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range e.registers {
+		if r.Bank == bank && r.Index == index {
+			return bytes.Clone(r.Value), nil
+		}
+	}
+	return nil, nil
+}
+
 // evidence is the parts, parsed.
 type evidence struct {
 	quote        *quote

@@ -12,6 +12,8 @@ import (
 	"encoding/asn1"
 	"encoding/binary"
 	"math/big"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -268,4 +270,24 @@ func part(tb testing.TB, ev *attest.Evidence, name string) *attest.Part {
 func put16(b []byte, at int, v uint16) []byte {
 	binary.BigEndian.PutUint16(b[at:], v)
 	return b
+}
+
+// objectID parses an object identifier.
+func objectID(tb testing.TB, s string) asn1.ObjectIdentifier {
+	tb.Helper()
+	var id asn1.ObjectIdentifier
+	for n := range strings.SplitSeq(s, ".") {
+		i, err := strconv.Atoi(n)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		id = append(id, i)
+	}
+	return id
+}
+
+// instanceName returns the extension in which Google names an instance.
+func instanceName(tb testing.TB) pkix.Extension {
+	tb.Helper()
+	return pkix.Extension{Id: objectID(tb, oidInstance), Value: []byte{0x30, 0}}
 }

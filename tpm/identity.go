@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/sworn-run/sworn/attest"
@@ -25,9 +26,9 @@ func (e *evidence) appraiseIdentity(anchors *attest.Anchors, at time.Time) (atte
 	if detail := checkLeaf(leaf); detail != "" {
 		return failed(leaf, detail), none
 	}
-	t := newTrust(anchors)
+	t := newTrust(anchors, RoleAK, e.certificates)
 	if len(t.anchors) == 0 {
-		return attest.Identity{Finding: attest.Finding{Detail: "no root of role " + rootRole + " is trusted"}}, none
+		return attest.Identity{Finding: attest.Finding{Detail: t.missing(anchors, e.certificates)}}, none
 	}
 	chain, detail := t.chain(e.certificates, at)
 	if chain == nil {
@@ -71,8 +72,9 @@ func sameKey(a, b crypto.PublicKey) bool {
 	return ok && k.Equal(b)
 }
 
-// trust is what the anchors of the role come to.
+// trust is what the anchors of one role come to.
 type trust struct {
+	role string
 	// anchors are the self-signed certificates whose self-signature verifies.
 	anchors []attest.Root
 	// issuers are the others, which prove nothing by being there.
@@ -81,20 +83,55 @@ type trust struct {
 
 // newTrust sorts the roots of the role. A certificate that names itself as its
 // issuer is a root only if it is a CA's and its self-signature verifies:
-// otherwise its name and its dates would be anybody's word.
-func newTrust(anchors *attest.Anchors) *trust {
-	t := &trust{}
-	for _, r := range anchors.Role(rootRole) {
+// otherwise its name and its dates would be anybody's word. The last of the
+// given certificates is a root if it fulfils a pin.
+func newTrust(anchors *attest.Anchors, role string, given []*x509.Certificate) *trust {
+	t := &trust{role: role}
+	for _, r := range anchors.Role(role) {
 		c := r.Certificate
 		switch {
 		case c == nil || !c.IsCA || !c.BasicConstraintsValid:
 		case !bytes.Equal(c.RawSubject, c.RawIssuer):
 			t.issuers = append(t.issuers, c)
 		case c.CheckSignatureFrom(c) == nil:
+			if pin := anchors.Pinned(role, c); pin != nil {
+				r = pinned(pin, c)
+			}
 			t.anchors = append(t.anchors, r)
 		}
 	}
+	if len(given) > 1 {
+		last := given[len(given)-1]
+		if pin := anchors.Pinned(role, last); pin != nil && !t.has(last) {
+			t.anchors = append(t.anchors, pinned(pin, last))
+		}
+	}
 	return t
+}
+
+// pinned returns a root that is trusted by its pin.
+func pinned(pin *attest.Pin, c *x509.Certificate) attest.Root {
+	row := *pin
+	return attest.Root{Role: row.Role, Product: row.Product, Certificate: c, Pin: &row}
+}
+
+// has reports whether c is an anchor.
+func (t *trust) has(c *x509.Certificate) bool {
+	return slices.ContainsFunc(t.anchors, func(r attest.Root) bool { return r.Certificate.Equal(c) })
+}
+
+// missing says why there is no anchor: whether the chain ends below a pinned
+// root whose certificate nobody gave.
+func (t *trust) missing(anchors *attest.Anchors, given []*x509.Certificate) string {
+	if anchors != nil {
+		issuer := given[len(given)-1].Issuer.String()
+		for i := range anchors.Pins {
+			if p := &anchors.Pins[i]; p.Role == t.role && p.Subject == issuer {
+				return fmt.Sprintf("the certificate of the pinned root %.160q is missing: %s publishes it", p.Subject, p.Source)
+			}
+		}
+	}
+	return "no root of role " + t.role + " is trusted"
 }
 
 // chain returns a chain from the first certificate to an anchor at time at, or
@@ -127,11 +164,15 @@ func (t *trust) chain(given []*x509.Certificate, at time.Time) ([]*x509.Certific
 		KeyUsages:     []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
 	})
 	if err != nil {
-		return nil, chainError(err, at)
+		return nil, t.chainError(err, at)
 	}
 	detail := ""
 	for _, chain := range chains {
-		if detail = checkChain(chain, given); detail == "" {
+		detail = checkChain(chain, given)
+		if pin := t.root(chain).Pin; detail == "" && pin != nil && !pin.Valid(at) {
+			detail = fmt.Sprintf("rests on a root that is pinned for another time than %s", at.UTC().Format(time.RFC3339))
+		}
+		if detail == "" {
 			return chain, ""
 		}
 	}
@@ -157,7 +198,8 @@ func checkChain(chain, given []*x509.Certificate) string {
 	return ""
 }
 
-// root returns the anchor that the chain ends in.
+// root returns the anchor that the chain ends in. Chains are built from the
+// anchors alone; one that ends elsewhere would have a root that nobody named.
 func (t *trust) root(chain []*x509.Certificate) *attest.Root {
 	last := chain[len(chain)-1]
 	for i := range t.anchors {
@@ -165,17 +207,17 @@ func (t *trust) root(chain []*x509.Certificate) *attest.Root {
 			return &t.anchors[i]
 		}
 	}
-	return nil
+	return &attest.Root{Role: t.role, Certificate: last, UserSupplied: true}
 }
 
 // chainError turns the standard library's reason into the end of a sentence.
-func chainError(err error, at time.Time) string {
+func (t *trust) chainError(err error, at time.Time) string {
 	var unknown x509.UnknownAuthorityError
 	var invalid x509.CertificateInvalidError
 	var critical x509.UnhandledCriticalExtension
 	switch {
 	case errors.As(err, &unknown):
-		return "chains to no trusted root of role " + rootRole
+		return "chains to no trusted root of role " + t.role
 	case errors.As(err, &critical):
 		return "has a critical extension that is not understood"
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:

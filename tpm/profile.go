@@ -1,6 +1,7 @@
 package tpm
 
 import (
+	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -21,6 +22,13 @@ const (
 	oidVersion      = "2.23.133.2.3"
 )
 
+// Object identifiers of those who certify virtual TPMs: Google's name of an
+// instance, and a key purpose of Microsoft's.
+const (
+	oidInstance     = "1.3.6.1.4.1.11129.2.1.21"
+	oidMicrosoftTPM = "1.3.6.1.4.1.311.10.3.12"
+)
+
 // X.509 extensions (RFC 5280, 4.2.1.6, 4.2.1.13, 4.2.1.15, 4.2.2.1).
 const (
 	oidSubjectAltName  = "2.5.29.17"
@@ -35,8 +43,9 @@ const (
 type profile struct {
 	// name is for people.
 	name string
-	// fits reports whether the leaf and the root of a chain are of this kind.
-	fits func(leaf, root *x509.Certificate) bool
+	// fits reports whether the leaf and the root of a chain are of this kind; key
+	// is SHA-256 of the root's SubjectPublicKeyInfo in hexadecimal.
+	fits func(leaf, root *x509.Certificate, key string) bool
 }
 
 // profiles returns the reviewed table of AK certificate profiles. In each of
@@ -47,18 +56,35 @@ func profiles() []profile {
 	return []profile{
 		// A CA that certifies an AK after credential activation, which proves
 		// the Name and so the attributes: the simulated maker, an enrolment CA.
-		{name: "tcg-kp-AIKCertificate", fits: func(leaf, _ *x509.Certificate) bool {
+		{name: "tcg-kp-AIKCertificate", fits: func(leaf, _ *x509.Certificate, _ string) bool {
 			return usages(leaf) == oidKPAK
 		}},
 		// Google Compute Engine makes the AK of its virtual TPMs from a
 		// template of its own and certifies it when the instance is made: no
 		// extended key usage, digitalSignature alone, and the instance in
 		// extension 1.3.6.1.4.1.11129.2.1.21.
-		{name: "Google Compute Engine", fits: func(leaf, root *x509.Certificate) bool {
-			return usages(leaf) == "" && leaf.KeyUsage == x509.KeyUsageDigitalSignature &&
-				isGoogle(&root.Subject) && extension(leaf, "1.3.6.1.4.1.11129.2.1.21") != nil
+		{name: "Google Compute Engine", fits: func(leaf, root *x509.Certificate, _ string) bool {
+			return usages(leaf) == "" && isInstance(leaf) && isGoogle(&root.Subject)
+		}},
+		// Until 2022 the same service certified AKs with the extended key usage
+		// of endorsement keys, under one root (docs/decisions/0014). No other
+		// issuer may: the key usage alone tells its AKs from its EKs.
+		{name: "Google Compute Engine, root of 2018", fits: func(leaf, _ *x509.Certificate, key string) bool {
+			return usages(leaf) == oidKPEK && isInstance(leaf) && key == google2018
+		}},
+		// Azure's virtual TPMs: the AK's usage beside one of Microsoft's own, of
+		// its CAs of 2023 (Global Virtual TPM CA) and of 2025 (Azure Cloud Virtual
+		// TPM CA), both under one root.
+		{name: "Azure virtual TPM", fits: func(leaf, _ *x509.Certificate, key string) bool {
+			return usages(leaf) == oidMicrosoftTPM+" "+oidKPAK && leaf.KeyUsage == x509.KeyUsageDigitalSignature && key == azure2023
 		}},
 	}
+}
+
+// isInstance reports whether the certificate is for a key that signs and nothing
+// else, of an instance that extension 1.3.6.1.4.1.11129.2.1.21 names.
+func isInstance(leaf *x509.Certificate) bool {
+	return leaf.KeyUsage == x509.KeyUsageDigitalSignature && extension(leaf, oidInstance) != nil
 }
 
 // isGoogle reports whether the name is one of Google's EK/AK root. Whoever
@@ -70,8 +96,10 @@ func isGoogle(n *pkix.Name) bool {
 // profileOf returns the first profile that a chain fits; if none, nil and the
 // end of a sentence.
 func profileOf(chain []*x509.Certificate) (*profile, string) {
+	root := chain[len(chain)-1]
+	key := sha256.Sum256(root.RawSubjectPublicKeyInfo)
 	for _, p := range profiles() {
-		if p.fits(chain[0], chain[len(chain)-1]) {
+		if p.fits(chain[0], root, hex.EncodeToString(key[:])) {
 			return &p, ""
 		}
 	}
@@ -132,22 +160,31 @@ func without(ids []asn1.ObjectIdentifier, id asn1.ObjectIdentifier) []asn1.Objec
 	return out
 }
 
-// isTCGName reports whether der is exactly a subject alternative name of one
-// directoryName with the TPM's manufacturer ("id:" and the 8 hex digits of the
-// vendor id), model and version ("id:" and hex digits), each once and nothing
-// else (TCG EK Credential Profile 2.6, 3.2.9).
+// isTCGName reports whether der is a name that [parseTCGName] reads.
 func isTCGName(der []byte) bool {
+	_, ok := parseTCGName(der)
+	return ok
+}
+
+// tpmName is what the subject alternative name of a TPM's certificate says.
+type tpmName struct{ manufacturer, model, version string }
+
+// parseTCGName reads exactly a subject alternative name of one directoryName
+// with the TPM's manufacturer ("id:" and the 8 hex digits of the vendor id),
+// model and version ("id:" and hex digits), each once and nothing else (TCG EK
+// Credential Profile 2.6, 3.2.9).
+func parseTCGName(der []byte) (tpmName, bool) {
 	var names []asn1.RawValue
 	if rest, err := asn1.Unmarshal(der, &names); err != nil || len(rest) != 0 || len(names) != 1 {
-		return false
+		return tpmName{}, false
 	}
 	n := names[0]
 	if n.Class != asn1.ClassContextSpecific || n.Tag != 4 || !n.IsCompound {
-		return false
+		return tpmName{}, false
 	}
 	var rdns pkix.RDNSequence
 	if rest, err := asn1.Unmarshal(n.Bytes, &rdns); err != nil || len(rest) != 0 {
-		return false
+		return tpmName{}, false
 	}
 	seen := map[string]string{}
 	for _, set := range rdns {
@@ -155,12 +192,14 @@ func isTCGName(der []byte) bool {
 			v, ok := a.Value.(string)
 			oid := a.Type.String()
 			if !ok || v == "" || seen[oid] != "" {
-				return false
+				return tpmName{}, false
 			}
 			seen[oid] = v
 		}
 	}
-	return len(seen) == 3 && isID(seen[oidManufacturer], 8, 8) && seen[oidModel] != "" && isID(seen[oidVersion], 1, 16)
+	out := tpmName{seen[oidManufacturer], seen[oidModel], seen[oidVersion]}
+	ok := len(seen) == 3 && isID(out.manufacturer, 8, 8) && out.model != "" && isID(out.version, 1, 16)
+	return out, ok
 }
 
 // isID reports whether s is "id:" and minimum to maximum hex digits.

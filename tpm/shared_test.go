@@ -133,6 +133,18 @@ func TestGoogle(t *testing.T) {
 	if !bytes.Equal(claims.Quoted, unhex(t, f.Nonce)) || claims.Identity.Status != attest.Passed {
 		t.Errorf("quoted %x, identity %+v", claims.Quoted, claims.Identity)
 	}
+	// The same by the pin, whether the root comes from the relying party or with
+	// the evidence.
+	given := anchors(chain[2])
+	given.Pins = Pins()
+	if id := verifyParts(t, p, given, at).Identity; id.Status != attest.Passed || id.Root.UserSupplied || id.Root.Product != "Google Compute Engine" {
+		t.Errorf("identity %+v", id)
+	}
+	whole := *p
+	whole.Certificates = append(whole.Certificates[:2:2], chain[2].Raw)
+	if id := verifyParts(t, &whole, &attest.Anchors{Pins: Pins()}, at).Identity; id.Status != attest.Passed || id.Root.UserSupplied {
+		t.Errorf("identity %+v", id)
+	}
 	// Its intermediate names a revocation list.
 	if claims.Revocation.Status != attest.NotEstablished {
 		t.Errorf("revocation %+v", claims.Revocation)
@@ -326,7 +338,7 @@ func protobuf(t *testing.T, b []byte) []field {
 
 // TestGCE verifies the items tpm-gce-cos-85-*: three quotes each, of which that
 // of SHA-1 is refused. Their AK certificates of 2021 carry the EKU of an
-// endorsement key's, so that their identity is not accepted.
+// endorsement key's, which one profile allows under one root.
 func TestGCE(t *testing.T) {
 	for name, nonce := range map[string]string{"no-nonce": "", "nonce9009": "9009"} {
 		t.Run(name, func(t *testing.T) {
@@ -358,9 +370,18 @@ func TestGCE(t *testing.T) {
 				if !bytes.Equal(claims.Quoted, unhex(t, nonce)) || claims.Registers[0].Bank != bank || len(claims.Registers) != 24 {
 					t.Errorf("%v: claims %+v", bank, claims)
 				}
-				if claims.Identity.Status != attest.Failed {
-					t.Errorf("identity %+v", claims.Identity)
+				if id := claims.Identity; id.Status != attest.Passed || !id.Root.UserSupplied {
+					t.Errorf("identity %+v", id)
 				}
+			}
+			// By the pins, the root's certificate has to come with the evidence.
+			pins := &attest.Anchors{Pins: Pins()}
+			if id := verifyParts(t, p, pins, testTime).Identity; id.Status != attest.NotEstablished {
+				t.Errorf("identity %+v", id)
+			}
+			p.Certificates = append(p.Certificates, root.Raw)
+			if id := verifyParts(t, p, pins, testTime).Identity; id.Status != attest.Passed || id.Root.UserSupplied || id.Root.Pin == nil {
+				t.Errorf("identity %+v", id)
 			}
 		})
 	}

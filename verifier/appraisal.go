@@ -42,8 +42,10 @@ type NamedFile struct {
 type Input struct {
 	// Policy is the policy; nil appraises without one, which is never trusted.
 	Policy *Policy
-	// Roots are the relying party's own trust anchors; nil adds none.
+	// Roots are the relying party's own trust anchors; nil adds none to the pins.
 	Roots *TrustStore
+	// RootsOnly leaves out the pinned roots of vendors ([Pins]).
+	RootsOnly bool
 	// Now is the verdict's time; zero is refused.
 	Now time.Time
 	// At, if not zero, asks for a hypothetical verdict at another time; it
@@ -81,6 +83,7 @@ type appraisal struct {
 	components   []*cer.Component
 	environments map[string]*cer.Environment
 	slots        []slotResult
+	boot         bootLogs
 
 	// Why something above is nil.
 	capsuleErr, bundleErr, hashErr, runtimeErr, statementErr, logErr, launchErr error
@@ -103,6 +106,9 @@ func newAppraisal(in *Input, at time.Time, file []byte) *appraisal {
 	if in.Roots != nil {
 		a.anchors = in.Roots.Anchors()
 	}
+	if !in.RootsOnly {
+		a.anchors.Pins = Pins()
+	}
 	if a.capsule, a.capsuleErr = cer.ParseCapsule(file); a.capsuleErr != nil {
 		return a
 	}
@@ -122,6 +128,7 @@ func newAppraisal(in *Input, at time.Time, file []byte) *appraisal {
 	if a.statement != nil {
 		a.appraiseSlots()
 	}
+	a.readBoot()
 	return a
 }
 

@@ -88,6 +88,7 @@ func definitions() []definition {
 		{id: "statement.inclusion", class: core, spec: "SPEC 4, RFC 6962 2.1.1", run: checkInclusion, passes: "the record is the leaf at that index of the statement's tree"},
 		{id: "statement.signature", class: core, spec: "SPEC 4", run: checkStatementSignature, passes: "the launch key in the log signed the statement"},
 		{id: "evidence.set", class: core, spec: "SPEC 4", run: checkEvidenceSet, passes: "evidence is what the manifest announced, one to one, and nothing is unused"},
+		{id: "boot.log", class: core, spec: "SPEC 5", run: checkBootLog, passes: "the logs of what booted are those that the launch named, they parse exactly, and the quote confirms all of the kernel's list"},
 		{id: "slot.policy", class: core, spec: "SPEC 9", slot: checkSlotPolicy, passes: "the policy allows this set of formats and says whose keys may sign"},
 		{id: "slot.form", class: core, spec: "SPEC 3", slot: checkSlotForm, passes: "the evidence parses exactly"},
 		{id: "slot.binding", class: core, spec: "SPEC 4", slot: checkSlotBinding, passes: "the quote covers this statement for this slot, by the format's one mode and the manifest's key"},

@@ -52,13 +52,6 @@ func (a *appraisal) exclusive(isolation *cer.Environment) string {
 	return ""
 }
 
-func checkLauncherRooted(a *appraisal) outcome {
-	if len(a.slots) == 0 {
-		return unknown("the manifest cannot be read")
-	}
-	return unknown("no measured boot covers the launcher: it measured itself")
-}
-
 func checkLauncherExclusive(a *appraisal) outcome {
 	if a.own == nil || a.launchErr != nil {
 		return unknown("the launch cannot be read")

@@ -39,11 +39,15 @@ func (a *appraisal) checkCollateralUse() string {
 			digests = append(digests, d)
 		}
 	}
-	if len(a.capsule.Collateral) > len(digests) {
-		return fmt.Sprintf("%d collateral item(s) that no check uses", len(a.capsule.Collateral)-len(digests))
+	items := a.capsule.Collateral
+	for n := len(items); n > 0 && (items[n-1].Kind == CollateralEventLog || items[n-1].Kind == CollateralIMA); n = len(items) {
+		items = items[:n-1] // check boot.log's
+	}
+	if len(items) > len(digests) {
+		return fmt.Sprintf("%d collateral item(s) that no check uses", len(items)-len(digests))
 	}
 	next := 0
-	for i, item := range a.capsule.Collateral {
+	for i, item := range items {
 		digest := cer.SHA256Digest(sha256.Sum256(item.Data))
 		for next < len(digests) && digests[next] != digest {
 			next++

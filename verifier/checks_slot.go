@@ -177,13 +177,6 @@ func checkSlotCounters(a *appraisal, i int) outcome {
 	return passed(fmt.Sprintf("%s, clock %d ms", got, c.Clock))
 }
 
-func checkSlotMeasurement(a *appraisal, i int) outcome {
-	if a.slots[i].claims == nil {
-		return noEvidence(&a.slots[i])
-	}
-	return unknown("no reference values of what booted are appraised")
-}
-
 func checkSameMachine(a *appraisal) outcome {
 	switch len(a.slots) {
 	case 0:

@@ -112,9 +112,8 @@ type FormatPolicy struct {
 	// nothing but a reset of the TPM clears (PC Client Platform TPM Profile,
 	// 4.6).
 	Register uint32 `json:"register"`
-	// Boot are reference values of the boot. This version appraises none, so
-	// it is empty.
-	Boot map[string]jsontext.Value `json:"boot"`
+	// Boot are reference values of what booted.
+	Boot BootPolicy `json:"boot"`
 }
 
 // IdentityPolicy says which roots the quoting key may chain to.
@@ -235,10 +234,8 @@ func (p *Policy) normalize(has *presence) error {
 	p.Protection, p.Devices = nonEmpty(p.Protection), nonEmpty(p.Devices)
 	p.ModelSigners = nonEmpty(p.ModelSigners)
 	for name, f := range p.Formats {
-		if len(f.Boot) == 0 {
-			f.Boot = nil
-			p.Formats[name] = f
-		}
+		f.Boot.normalize()
+		p.Formats[name] = f
 	}
 	for i := range p.Components {
 		c := &p.Components[i]

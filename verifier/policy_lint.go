@@ -2,6 +2,7 @@ package verifier
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -51,9 +52,46 @@ func (l *linter) formats() {
 	if n := len(f.Identity.SPKI); n > 1 {
 		l.say("formats.%s.identity: any one of %d roots suffices", formatTPM, n)
 	}
-	for _, check := range []string{"slot.measurement", "launcher.rooted"} {
-		if !l.waived(check) {
-			l.say("formats.%s.boot: is empty, so %s is not established and no record passes unless it is waived", formatTPM, check)
+	l.boot(&f.Boot)
+}
+
+// boot looks at the reference values of what booted.
+func (l *linter) boot(b *BootPolicy) {
+	at := "formats." + formatTPM + ".boot"
+	if b.empty() {
+		for _, check := range []string{"slot.measurement", "launcher.rooted"} {
+			if !l.waived(check) {
+				l.say("%s: is empty, so %s is not established and no record passes unless it is waived", at, check)
+			}
+		}
+		return
+	}
+	if len(b.Images) > 1 {
+		l.say("%s.images: any one of %d images suffices", at, len(b.Images))
+	}
+	for _, n := range slices.Sorted(maps.Keys(b.Registers)) {
+		if m := len(b.Registers[n]); m > 1 {
+			l.say("%s.registers: any one of %d values of PCR %s suffices", at, m, n)
+		}
+	}
+	if l.waived("launcher.rooted") {
+		return
+	}
+	if len(b.Registers["0"]) == 0 {
+		l.say("%s.registers: has no PCR 0, so launcher.rooted is not established: any firmware could have measured the rest", at)
+	}
+	if len(b.Images) == 0 {
+		l.say("%s.images: is empty, so launcher.rooted is not established", at)
+	}
+	for i := range b.Images {
+		x := &b.Images[i]
+		switch problem := openKernel(x.Cmdline); {
+		case x.Cmdline == "":
+			l.say("%s.images[%d]: has no cmdline, so launcher.rooted is not established where it booted", at, i)
+		case problem != "":
+			l.say("%s.images[%d]: launcher.rooted is not established where it booted: %s", at, i, problem)
+		case len(x.Launchers) == 0 && (b.IMA == nil || !measuresPrograms(x.Cmdline)):
+			l.say("%s.images[%d]: has no launcher in it, so launcher.rooted is not established where it booted", at, i)
 		}
 	}
 }

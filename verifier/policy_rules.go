@@ -123,8 +123,6 @@ func (f *FormatPolicy) check(at string) error {
 		return policyError(at+".bank", "is %q, want sha256, sha384 or sha512", f.Bank)
 	case f.Register > maxRegister:
 		return policyError(at+".register", "is %d, want 0 to %d: later ones can be reset", f.Register, maxRegister)
-	case len(f.Boot) != 0:
-		return policyError(at+".boot", "has members, and this version cannot appraise a boot yet: want {} and a waiver of slot.measurement")
 	}
 	for i, s := range f.Identity.SPKI {
 		member := fmt.Sprintf("%s.identity.spki[%d]", at, i)
@@ -132,7 +130,11 @@ func (f *FormatPolicy) check(at string) error {
 			return err
 		}
 	}
-	return nil
+	bank, err := attest.ParseAlg(f.Bank)
+	if err != nil {
+		return policyError(at+".bank", "%w", err)
+	}
+	return f.Boot.check(at+".boot", bank, f.Register)
 }
 
 // checkKeyID checks the id of a key that is not among others.

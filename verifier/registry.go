@@ -12,6 +12,10 @@ func Schemes() []attest.Scheme {
 	}
 }
 
+// Pins returns the vendor roots that are built in, of all formats: names of
+// keys, which a policy has to name as well (docs/SPEC.md, section 9.4).
+func Pins() []attest.Pin { return tpm.Pins() }
+
 // scheme returns the scheme of a format; nil if there is none.
 func scheme(f attest.Format) attest.Scheme {
 	for _, s := range Schemes() {

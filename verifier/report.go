@@ -110,6 +110,9 @@ type Summary struct {
 	EarlierLaunches int `json:"earlierLaunches"`
 	// Evidence are the decoded quotes, a list of fields for each slot.
 	Evidence [][]Field `json:"evidence"`
+	// Booted says what booted, as far as a quote confirms the firmware's log: one
+	// line for each fact. None without such a log.
+	Booted []string `json:"booted,omitempty"`
 	// CertificateHash identifies the record.
 	CertificateHash string `json:"certificateHash,omitempty"`
 	// EvidenceDigest is what a time stamp would have to cover.
@@ -336,7 +339,7 @@ func oneLine(s string) string {
 
 // summary reads what the capsule says, without judging it.
 func (a *appraisal) summary() Summary {
-	s := Summary{Components: []Component{}, Evidence: [][]Field{}}
+	s := Summary{Components: []Component{}, Evidence: [][]Field{}, Booted: a.bootLines()}
 	for _, c := range a.components {
 		s.Components = append(s.Components, Component{c.Role, c.Name, c.Path, c.Digest, c.Size, c.Protection, string(c.Value), c.Described})
 	}

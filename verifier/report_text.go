@@ -100,12 +100,15 @@ func (r *Report) rows() [][2]string {
 	if len(s.Limits) > 0 {
 		rows = append(rows, [2]string{"within limits", limitsText(s.Limits)})
 	}
-	return append(rows, [][2]string{
+	rows = append(rows, [][2]string{
 		{"on what", fmt.Sprintf("input %s bytes sha256:%s…%s%s", s.Input.Size, s.Input.SHA256[:12], r.isFile("input.file"), taken(s.Input))},
 		{"what came out", fmt.Sprintf("output %s bytes sha256:%s…%s, %s", s.Output.Size, s.Output.SHA256[:12], r.isFile("output.file"), exitText(s.Exit))},
 		{"where", r.where()},
-		{"when", r.when()},
 	}...)
+	if len(s.Booted) > 0 {
+		rows = append(rows, [2]string{"booted", r.booted()})
+	}
+	return append(rows, [2]string{"when", r.when()})
 }
 
 // describedText says what model files say of themselves. It is a claim of whoever

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/go-json-experiment/json"
@@ -81,7 +82,7 @@ func showPolicy(t *treeWriter, file []byte) error {
 		}
 		t.row(2, "bank", f.Bank)
 		t.row(2, "register", fmt.Sprint(f.Register))
-		t.row(2, "boot", fmt.Sprintf("%d reference values", len(f.Boot)))
+		treeBoot(t, &f.Boot)
 	}
 	for i := range p.Components {
 		c := &p.Components[i]
@@ -92,6 +93,49 @@ func showPolicy(t *treeWriter, file []byte) error {
 	}
 	treePolicyRules(t, p)
 	return nil
+}
+
+// treeBoot shows a policy's reference values of what booted.
+func treeBoot(t *treeWriter, b *verifier.BootPolicy) {
+	if len(b.Registers) == 0 && b.SecureBoot == nil && len(b.Images) == 0 && b.IMA == nil {
+		t.row(2, "boot", "no reference values")
+		return
+	}
+	for i := range 16 {
+		if values := b.Registers[strconv.Itoa(i)]; len(values) > 0 {
+			t.row(2, fmt.Sprintf("PCR %d", i), strings.Join(values, " or "))
+		}
+	}
+	if s := b.SecureBoot; s != nil {
+		t.row(2, "Secure Boot", s.State)
+		for _, d := range s.DB {
+			t.row(3, "db", d)
+		}
+	}
+	for i := range b.Images {
+		x := &b.Images[i]
+		t.row(2, "boot image", x.Name)
+		t.row(3, "PCR 4", strings.Join(x.Loaded, ", "))
+		for _, s := range x.Sections {
+			t.row(3, "PCR 11 "+s.Name, s.Digest)
+		}
+		for _, p := range x.Phases {
+			t.row(3, "PCR 11 phase", p)
+		}
+		for _, s := range x.Stub {
+			t.row(3, "PCR 9", strings.Join(s, " or "))
+		}
+		for _, d := range x.Extensions {
+			t.row(3, "before the log", d)
+		}
+		t.row(3, "command line", x.Cmdline)
+		for _, d := range x.Launchers {
+			t.row(3, "launcher", d)
+		}
+	}
+	if b.IMA != nil {
+		t.row(2, "files measured", fmt.Sprintf("%d digests", len(b.IMA.Files)))
+	}
 }
 
 // treePolicyRules shows what a policy says of the launch, and what a person

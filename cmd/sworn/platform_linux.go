@@ -37,8 +37,8 @@ func (a *app) policyFromFiles() *cobra.Command {
 of "sworn run" that say what to run, hashes every file, and runs nothing. Make it
 where you trust the files; the roots folder says whose TPMs you accept.`,
 		Example: `  sworn policy from-files --roots roots/ -o policy.json --weights eng.traineddata \
-    --waive slot.measurement="what booted is not appraised yet" \
-    --waive launcher.rooted="what booted is not appraised yet" -- \
+    --waive slot.measurement="software TPM: nothing was booted" \
+    --waive launcher.rooted="software TPM: nothing was booted" -- \
     tesseract stdin stdout --tessdata-dir {weights.dir} -l eng`,
 		RunE: func(cmd *cobra.Command, command []string) error {
 			if len(command) == 0 && j.image == "" && j.imageArchive == "" {

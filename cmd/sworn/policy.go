@@ -24,7 +24,7 @@ keys, over which components. It is a JSON file; its schema: sworn policy schema.
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.policyFromRecord(), a.policyCheck(), a.policySchema())
+	cmd.AddCommand(a.policyFromRecord(), a.policyFromBoot(), a.policyCheck(), a.policySchema())
 	a.addPolicyPlatform(cmd)
 	return cmd
 }

@@ -305,7 +305,7 @@ func (a *app) runJob(ctx context.Context, f *runFlags, command []string) error {
 	pipe := make(chan os.Signal, 1)
 	signal.Notify(pipe, syscall.SIGPIPE)
 	defer signal.Stop(pipe)
-	o.Device = launch.Device{Attester: dev, Measurer: dev, Life: dev, Register: f.pcr}
+	o.Device = launch.Device{Attester: dev, Measurer: dev, Life: dev, Register: f.pcr, Boot: dev}
 	sink := &sink{w: o.Stdout}
 	o.Stdout = sink
 	bar := a.progress(f.quiet)

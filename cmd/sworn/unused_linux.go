@@ -9,7 +9,8 @@ import (
 	"github.com/sworn-run/sworn/verifier"
 )
 
-// neverPassing are the required checks that nothing in this version establishes.
+// neverPassing are the required checks that nothing in a policy made of files or of
+// a record establishes.
 func neverPassing() []string { return []string{"slot.measurement", "launcher.rooted"} }
 
 // noteNever tells which checks keep every record from being trusted under a
@@ -17,7 +18,7 @@ func neverPassing() []string { return []string{"slot.measurement", "launcher.roo
 func (a *app) noteNever(p *verifier.Policy) {
 	for _, id := range neverPassing() {
 		if !slices.ContainsFunc(p.Waive, func(w verifier.Waiver) bool { return w.Check == id }) {
-			_, _ = fmt.Fprintf(a.stderr, "note: nothing in this version establishes %s: without --waive %s=\"reason\" no record is trusted\n", id, id)
+			_, _ = fmt.Fprintf(a.stderr, "note: nothing in this policy establishes %s: without --waive %s=\"reason\", or \"sworn policy from-boot\", no record is trusted\n", id, id)
 		}
 	}
 }

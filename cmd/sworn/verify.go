@@ -88,6 +88,7 @@ func (f *verifyFlags) verifierInput(ctx context.Context) (verifier.Input, error)
 	if in.Roots, err = loadRoots(f.roots + f.rootsOnly); err != nil {
 		return in, err
 	}
+	in.RootsOnly = f.rootsOnly != ""
 	if in.Policy, err = loadPolicy(f.policy, f.waive); err != nil {
 		return in, err
 	}

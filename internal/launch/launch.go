@@ -57,6 +57,8 @@ type Device struct {
 	Life attest.LifeReader
 	// Register is the register's number.
 	Register uint32
+	// Boot reads the logs of what booted; nil where there are none.
+	Boot attest.BootReader
 }
 
 // Options are one launch. The zero Options are refused.
@@ -146,6 +148,7 @@ type launch struct {
 	isolation  []cer.Fact
 	begun      bool
 	devices    []*verity.Device
+	boot       boot
 }
 
 // Run runs one launch to its end. Result and error exclude each other. A job
@@ -219,6 +222,9 @@ func (l *launch) prepare(ctx context.Context) error {
 		return err
 	}
 	l.isolation = isolationFacts(l.jail.Isolation())
+	if err := l.readBoot(ctx); err != nil {
+		return err
+	}
 	return l.measure(ctx, hardened)
 }
 

@@ -215,6 +215,10 @@ func (l *launch) capsule(ctx context.Context, bundle []byte, ended time.Time) (f
 	if err != nil {
 		return nil, "", fmt.Errorf("quoting: %w: %w", ErrDevice, err)
 	}
+	collateral, err := l.bootCollateral(ctx, ev)
+	if err != nil {
+		return nil, "", err
+	}
 	log, err := l.journal.disclosed().Encode()
 	if err != nil {
 		return nil, "", fmt.Errorf("encoding the log: %w", err)
@@ -222,7 +226,7 @@ func (l *launch) capsule(ctx context.Context, bundle []byte, ended time.Time) (f
 	c := &cer.Capsule{
 		CER: bundle, Statement: encoded, Signature: ed25519.Sign(l.private, attest.SignedBytes(encoded)),
 		Inclusion: cer.Inclusion{Size: 1}, Evidence: []attest.Evidence{*ev}, Log: log,
-		Collateral: l.o.Plan.collateral(),
+		Collateral: append(l.o.Plan.collateral(), collateral...),
 	}
 	if file, err = c.Encode(); err != nil {
 		return nil, "", fmt.Errorf("encoding the capsule: %w", err)

@@ -89,7 +89,9 @@ func connect(ctx context.Context, addr string) (*conn, error) {
 		if err != nil {
 			return nil, classify(err)
 		}
-		return newConn(f, f.SetDeadline), nil
+		c := newConn(f, f.SetDeadline)
+		c.chip = kernelTPM(f)
+		return c, nil
 	}
 	return nil, fmt.Errorf("want /dev/NAME, unix:PATH or tcp:HOST:PORT: %w", ErrUsage)
 }
@@ -145,6 +147,8 @@ type conn struct {
 	timeout     time.Duration
 	// alone is set if the TPM serves one client at a time, on a socket.
 	alone bool
+	// chip is the kernel's name of the TPM; "" for one on a socket.
+	chip string
 
 	// mu serialises commands and guards broken.
 	mu     sync.Mutex

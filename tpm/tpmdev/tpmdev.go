@@ -145,12 +145,18 @@ type TPM struct {
 	banks    []attest.Alg
 	identity [32]byte
 	ak       *key
+
+	// chip is the kernel's name of this TPM; "" if it is none of the kernel's.
+	chip string
+	// security is the folder of the kernel's logs.
+	security string
 }
 
 var (
 	_ attest.Attester   = (*TPM)(nil)
 	_ attest.Measurer   = (*TPM)(nil)
 	_ attest.LifeReader = (*TPM)(nil)
+	_ attest.BootReader = (*TPM)(nil)
 )
 
 // Open opens the TPM at addr (see [Dial]), learns its active banks and makes
@@ -168,7 +174,7 @@ func Open(ctx context.Context, addr string, opts Options) (*TPM, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &TPM{settings: s, send: c.exchange, hangup: c.Close, alone: c.alone}
+	t := &TPM{settings: s, send: c.exchange, hangup: c.Close, alone: c.alone, chip: c.chip, security: securityDir}
 	if err := t.start(ctx); err != nil {
 		return nil, fmt.Errorf("opening TPM %q: %w", addr, err)
 	}

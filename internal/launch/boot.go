@@ -1,0 +1,89 @@
+//go:build linux
+
+package launch
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+
+	"github.com/sworn-run/sworn/attest"
+	"github.com/sworn-run/sworn/cer"
+	"github.com/sworn-run/sworn/internal/limits"
+)
+
+// The kinds of collateral that tell what booted (SPEC, section 5.5).
+const (
+	collateralEventLog = "eventlog"
+	collateralIMA      = "ima"
+)
+
+// maxFirstList is the longest list of measured files at the beginning of a launch
+// for which the launch announces that it will carry the list: it grows meanwhile,
+// and what is longer than a collateral item cannot be carried.
+const maxFirstList = limits.CollateralItem / 4
+
+// boot is what a launch carries of what booted.
+type boot struct {
+	// log is the firmware's event log; nil if there is none.
+	log []byte
+	// list announces the kernel's list of measured files.
+	list bool
+}
+
+// readBoot reads the firmware's log, and finds out whether the kernel's list of files
+// explains its register as it stands: a record that announces the list has to carry
+// it.
+func (l *launch) readBoot(ctx context.Context) error {
+	r := l.o.Device.Boot
+	if r == nil {
+		return nil
+	}
+	var err error
+	if l.boot.log, err = r.EventLog(ctx); err != nil {
+		return fmt.Errorf("%w: %w", ErrDevice, err)
+	}
+	list, err := r.FileList(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrDevice, err)
+	}
+	if l.boot.list = len(list) > 0 && len(list) <= maxFirstList; len(list) > maxFirstList && l.o.Log != nil {
+		l.o.Log.Warn(fmt.Sprintf("the kernel's list of measured files has %d bytes already: the record is made without it", len(list)))
+	}
+	return nil
+}
+
+// environment returns the event that names what is carried; nil for nothing.
+func (b *boot) environment() *cer.Environment {
+	if b.log == nil && !b.list {
+		return nil
+	}
+	log, list := cer.NoBootLog, cer.NoBootLog
+	if b.log != nil {
+		log = cer.SHA256Digest(sha256.Sum256(b.log))
+	}
+	if b.list {
+		list = cer.CarriedIMA
+	}
+	return cer.NewEnvironment(cer.KindBoot, []cer.Fact{{Name: cer.FactEventLog, Value: log}, {Name: cer.FactIMA, Value: list}})
+}
+
+// bootCollateral returns what the launch has announced. A list that no longer
+// explains the quoted register is an error: no verifier would accept the record.
+func (l *launch) bootCollateral(ctx context.Context, ev *attest.Evidence) ([]attest.Collateral, error) {
+	var out []attest.Collateral
+	if l.boot.log != nil {
+		out = append(out, attest.Collateral{Kind: collateralEventLog, Data: l.boot.log})
+	}
+	if !l.boot.list {
+		return out, nil
+	}
+	list, err := l.o.Device.Boot.FileList(ctx, ev)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDevice, err)
+	}
+	if list == nil {
+		return nil, fmt.Errorf("the kernel's list of measured files does not explain its register any more: %w", ErrDevice)
+	}
+	return append(out, attest.Collateral{Kind: collateralIMA, Data: list}), nil
+}

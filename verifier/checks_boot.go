@@ -1,0 +1,520 @@
+package verifier
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/sworn-run/sworn/attest"
+	"github.com/sworn-run/sworn/cer"
+	"github.com/sworn-run/sworn/internal/bootlog"
+	"github.com/sworn-run/sworn/internal/bootlog/ima"
+)
+
+// The kinds of collateral items that tell what booted (SPEC, section 5.5). Nobody
+// signs them: a quote confirms them or not.
+const (
+	// CollateralEventLog is a firmware's event log (TCG PC Client Platform
+	// Firmware Profile, 10.2), as the launch read it.
+	CollateralEventLog = "eventlog"
+	// CollateralIMA is the beginning of the kernel's list of measured files
+	// (binary_runtime_measurements) that the quote covers.
+	CollateralIMA = "ima"
+)
+
+// bootLogs are the logs of what booted that a capsule carries.
+type bootLogs struct {
+	log  *bootlog.Log
+	list *ima.List
+	// problem says what keeps the logs from being those that the launch named.
+	problem string
+}
+
+// readBoot reads the logs of what booted. The launch and the slots have been read.
+func (a *appraisal) readBoot() {
+	b := &a.boot
+	for _, item := range a.capsule.Collateral {
+		var err error
+		switch item.Kind {
+		case CollateralEventLog:
+			b.log, err = bootlog.Parse(item.Data, bootlog.PCRs)
+		case CollateralIMA:
+			b.list, err = ima.Parse(item.Data)
+		}
+		if err != nil && b.problem == "" {
+			b.problem = err.Error()
+		}
+	}
+}
+
+// bootDigests returns the kinds and digests of the items that the launch announced,
+// in their order; an empty digest for one that grew after that.
+func (a *appraisal) bootDigests() [][2]string {
+	var out [][2]string
+	e := a.environments[cer.KindBoot]
+	if d, ok := e.Get(cer.FactEventLog); ok && d != cer.NoBootLog {
+		out = append(out, [2]string{CollateralEventLog, d})
+	}
+	if v, ok := e.Get(cer.FactIMA); ok && v == cer.CarriedIMA {
+		out = append(out, [2]string{CollateralIMA, ""})
+	}
+	return out
+}
+
+func checkBootLog(a *appraisal) outcome {
+	if a.capsule == nil || a.launchErr != nil || a.own == nil {
+		return unknown("the launch cannot be read")
+	}
+	var got []attest.Collateral
+	for _, item := range a.capsule.Collateral {
+		if item.Kind == CollateralEventLog || item.Kind == CollateralIMA {
+			got = append(got, item)
+		}
+	}
+	want := a.bootDigests()
+	if len(got) != len(want) {
+		return failed("the logs of what booted are not those that the launch named").
+			with(fmt.Sprintf("%d log(s)", len(want)), fmt.Sprintf("%d", len(got)))
+	}
+	var names []string
+	for i, w := range want {
+		digest := cer.SHA256Digest(sha256.Sum256(got[i].Data))
+		if got[i].Kind != w[0] || w[1] != "" && digest != w[1] {
+			return failed("the logs of what booted are not those that the launch named").with(w[0]+" "+w[1], got[i].Kind+" "+digest)
+		}
+		names = append(names, w[0])
+	}
+	if a.boot.problem != "" {
+		return failed(a.boot.problem)
+	}
+	if a.boot.list != nil {
+		if problem := a.listProblem(); problem != "" {
+			return failed(problem)
+		}
+	}
+	if len(names) == 0 {
+		return passed("the launch named none")
+	}
+	return passed(strings.Join(names, " and ") + ", as the launch named")
+}
+
+// listProblem says what keeps the quote from confirming all of the kernel's list, or
+// nothing.
+func (a *appraisal) listProblem() string {
+	for i := range a.slots {
+		if v := a.slots[i].register(attest.SHA256, ima.Register); v != nil {
+			if n, err := a.boot.list.Confirmed(ima.Register, v); err == nil && n == len(a.boot.list.Entries) {
+				return ""
+			}
+			return fmt.Sprintf("the kernel's list of measured files does not give register %d of the quote", ima.Register)
+		}
+	}
+	return fmt.Sprintf("no quote has register %d in bank sha256, which the kernel's list of measured files would explain", ima.Register)
+}
+
+// register returns a quoted register; nil if the quote has none such.
+func (s *slotResult) register(bank attest.Alg, index uint32) []byte {
+	if s.claims == nil {
+		return nil
+	}
+	for _, r := range s.claims.Registers {
+		if r.Bank == bank && r.Index == index {
+			return r.Value
+		}
+	}
+	return nil
+}
+
+// zeros reports whether a quoted register is as a reset left it.
+func (s *slotResult) zeros(bank attest.Alg, index uint32) bool {
+	v := s.register(bank, index)
+	return v != nil && bytes.Equal(v, make([]byte, bank.Size()))
+}
+
+// bootRules returns the policy's reference values for a slot, and its bank; nil if
+// there are none.
+func (a *appraisal) bootRules(s *slotResult) (*BootPolicy, attest.Alg) {
+	if a.in.Policy == nil {
+		return nil, 0
+	}
+	f, ok := a.in.Policy.Formats[s.desc.Name]
+	bank, err := attest.ParseAlg(f.Bank)
+	if !ok || err != nil || !bank.Accepted() || f.Boot.empty() {
+		return nil, 0
+	}
+	return &f.Boot, bank
+}
+
+func checkSlotMeasurement(a *appraisal, i int) outcome {
+	s := &a.slots[i]
+	if s.claims == nil {
+		return noEvidence(s)
+	}
+	rules, bank := a.bootRules(s)
+	switch {
+	case a.in.Policy == nil:
+		return unknown("no policy given")
+	case rules == nil:
+		return unknown("the policy has no reference values of what booted")
+	}
+	var established []string
+	for _, n := range slices.Sorted(maps.Keys(rules.Registers)) {
+		index, err := strconv.ParseUint(n, 10, 8)
+		if err != nil {
+			return failed("register " + n)
+		}
+		got := hex.EncodeToString(s.register(bank, uint32(index)))
+		if !slices.Contains(rules.Registers[n], got) {
+			return failed(fmt.Sprintf("PCR %s of bank %v has another value", n, bank)).with(strings.Join(rules.Registers[n], " or "), got)
+		}
+	}
+	if n := len(rules.Registers); n > 0 {
+		established = append(established, fmt.Sprintf("%d registers with the policy's values", n))
+	}
+	for _, rule := range []func(*appraisal, *slotResult, *BootPolicy, attest.Alg) outcome{secureBootRule, imageRule, imaRule} {
+		o := rule(a, s, rules, bank)
+		if o.Status != attest.Passed {
+			return o
+		}
+		if o.Detail != "" {
+			established = append(established, o.Detail)
+		}
+	}
+	return passed(strings.Join(established, "; "))
+}
+
+// facts replays the firmware's log against a slot's quote. The phases of an image
+// follow the log in the register of sections, and Sworn's own events in the register
+// that anchors them.
+func (a *appraisal) facts(s *slotResult, bank attest.Alg, phases []string) (*bootlog.Facts, string) {
+	if a.boot.log == nil || a.boot.problem != "" {
+		return nil, "no event log of the firmware is carried"
+	}
+	var further []bootlog.Extend
+	for _, p := range phases {
+		further = append(further, bootlog.Extend{Index: sectionRegister, Digest: bank.Sum([]byte(p))})
+	}
+	if r := s.slot.Register; r != nil && a.log != nil {
+		for i := range a.log.Events {
+			further = append(further, bootlog.Extend{Index: r.Index, Digest: bank.Sum(a.log.Events[i].Preimage())})
+		}
+	}
+	f, err := a.boot.log.Appraise(bank, s.claims.Registers, bootlog.Options{Further: further})
+	if err != nil {
+		return nil, err.Error()
+	}
+	return f, ""
+}
+
+// The registers that rules read (PFP, 3.3.4; systemd-stub(7); Linux, EFI stub).
+const (
+	imageRegister   = 4
+	secureRegister  = 7
+	stubRegister    = 9
+	sectionRegister = 11
+)
+
+// secureBootRule judges Secure Boot.
+func secureBootRule(a *appraisal, s *slotResult, rules *BootPolicy, bank attest.Alg) outcome {
+	if rules.SecureBoot == nil {
+		return passed("")
+	}
+	f, problem := a.facts(s, bank, nil)
+	if f == nil {
+		return unknown("Secure Boot: " + problem)
+	}
+	switch sb := f.SecureBoot; {
+	case !sb.Established:
+		return unknown("Secure Boot: " + sb.Reason)
+	case sb.State != bootlog.Enabled:
+		return failed("Secure Boot is "+sb.State.String()).with(SecureBootEnabled, sb.State.String())
+	case sb.Debug:
+		return failed("Secure Boot: the firmware was in a mode for debugging")
+	}
+	if len(rules.SecureBoot.DB) == 0 {
+		return passed("Secure Boot on")
+	}
+	if !f.Variables.Established {
+		return unknown("Secure Boot: " + f.Variables.Reason)
+	}
+	for _, sig := range f.Variables.DB {
+		if d := databaseDigest(&sig); !slices.Contains(rules.SecureBoot.DB, d) {
+			return failed("Secure Boot: db has an entry that the policy does not list").with(strings.Join(rules.SecureBoot.DB, " or "), d)
+		}
+	}
+	return passed(fmt.Sprintf("Secure Boot on, with the policy's db (%d entries)", len(f.Variables.DB)))
+}
+
+// databaseDigest names an entry of db: a certificate by SHA-256 of its DER, an
+// image by its digest, anything else by its type.
+func databaseDigest(s *bootlog.Signature) string {
+	switch {
+	case s.Type.String() == bootlog.CertSHA256 && len(s.Data) == sha256.Size:
+		return cer.SHA256Digest([32]byte(s.Data))
+	case s.Type.String() == bootlog.CertX509:
+		return cer.SHA256Digest(sha256.Sum256(s.Data))
+	default:
+		return "an entry of type " + s.Type.String()
+	}
+}
+
+// imageRule judges what the firmware and the boot loader started.
+func imageRule(a *appraisal, s *slotResult, rules *BootPolicy, bank attest.Alg) outcome {
+	if len(rules.Images) == 0 {
+		return passed("")
+	}
+	image, o := a.bootedImage(s, rules, bank)
+	if image == nil {
+		return o
+	}
+	return passed("image " + strconv.Quote(image.Name))
+}
+
+// bootedImage returns the policy's image that booted; nil, and why, if none did. The
+// reason is that of the first image.
+func (a *appraisal) bootedImage(s *slotResult, rules *BootPolicy, bank attest.Alg) (*BootImage, outcome) {
+	var first outcome
+	for i := range rules.Images {
+		o := a.booted(s, rules, &rules.Images[i], bank)
+		if o.Status == attest.Passed {
+			return &rules.Images[i], o
+		}
+		if i == 0 {
+			first = o
+		}
+	}
+	if len(rules.Images) > 1 {
+		first.Detail = fmt.Sprintf("none of %d images booted; the first: %s", len(rules.Images), first.Detail)
+	}
+	return nil, first
+}
+
+// booted judges whether an image is what booted.
+func (a *appraisal) booted(s *slotResult, rules *BootPolicy, image *BootImage, bank attest.Alg) outcome {
+	name := "image " + strconv.Quote(image.Name) + ": "
+	f, problem := a.facts(s, bank, image.Phases)
+	if f == nil {
+		return unknown(name + problem)
+	}
+	if err := bootlog.Require(f.Registers, imageRegister); err != nil {
+		return failed(name + err.Error())
+	}
+	var loaded []string
+	for _, m := range f.Images {
+		loaded = append(loaded, hex.EncodeToString(m.Digest))
+	}
+	if !slices.Equal(loaded, image.Loaded) {
+		return failed(name+"the firmware started something else").with(strings.Join(image.Loaded, " "), strings.Join(loaded, " "))
+	}
+	if o := compareSections(s, f, image, bank); o.Status != attest.Passed {
+		o.Detail = name + o.Detail
+		return o
+	}
+	if o := compareStub(s, f, image, bank); o.Status != attest.Passed {
+		o.Detail = name + o.Detail
+		return o
+	}
+	for _, quiet := range []uint32{8, 12, 14} {
+		if _, listed := rules.Registers[strconv.Itoa(int(quiet))]; !listed && !s.zeros(bank, quiet) && (s.slot.Register == nil || s.slot.Register.Index != quiet) {
+			return failed(fmt.Sprintf("%sPCR %d has measurements that the policy does not list", name, quiet))
+		}
+	}
+	return passed("")
+}
+
+// compareSections compares what systemd-stub measured, and the phases after it.
+func compareSections(s *slotResult, f *bootlog.Facts, image *BootImage, bank attest.Alg) outcome {
+	var want, got []string
+	for _, x := range image.Sections {
+		want = append(want, hex.EncodeToString(bank.Sum([]byte(x.Name+"\x00"))), x.Digest)
+	}
+	return compareRegister(s, f, sectionRegister, bank, "sections", one(want), &got)
+}
+
+// compareStub compares what the kernel's stub measured.
+func compareStub(s *slotResult, f *bootlog.Facts, image *BootImage, bank attest.Alg) outcome {
+	var got []string
+	return compareRegister(s, f, stubRegister, bank, "command line or initial file system", image.Stub, &got)
+}
+
+// one makes each digest the only acceptable one.
+func one(digests []string) [][]string {
+	var out [][]string
+	for _, d := range digests {
+		out = append(out, []string{d})
+	}
+	return out
+}
+
+// compareRegister wants exactly these events in a register, separators aside: each
+// with one of its digests. For none, the register must be as a reset left it, or have
+// nothing but separators.
+func compareRegister(s *slotResult, f *bootlog.Facts, index uint32, bank attest.Alg, what string, want [][]string, got *[]string) outcome {
+	if len(want) == 0 && s.zeros(bank, index) {
+		return passed("")
+	}
+	if err := bootlog.Require(f.Registers, index); err != nil {
+		return failed(what + ": " + err.Error())
+	}
+	separators := map[int]bool{}
+	for _, x := range f.Separators {
+		separators[x.Event] = true
+	}
+	for _, m := range f.Of(index) {
+		if !separators[m.Event] {
+			*got = append(*got, hex.EncodeToString(m.Digest))
+		}
+	}
+	ok := len(*got) == len(want)
+	for i := 0; ok && i < len(want); i++ {
+		ok = slices.Contains(want[i], (*got)[i])
+	}
+	if ok {
+		return passed("")
+	}
+	var wanted []string
+	for _, w := range want {
+		wanted = append(wanted, strings.Join(w, "|"))
+	}
+	return failed(fmt.Sprintf("%s: PCR %d has other measurements", what, index)).with(strings.Join(wanted, " "), strings.Join(*got, " "))
+}
+
+// imaRule judges the kernel's list of measured files.
+func imaRule(a *appraisal, s *slotResult, rules *BootPolicy, _ attest.Alg) outcome {
+	if rules.IMA == nil {
+		return passed("")
+	}
+	list := a.boot.list
+	if list == nil || a.boot.problem != "" || a.listProblem() != "" {
+		return unknown("no list of the kernel's measured files is carried")
+	}
+	var registers [][]byte
+	for i := range uint32(10) {
+		registers = append(registers, s.register(attest.SHA256, i))
+	}
+	if !list.CheckAggregate(registers) {
+		return failed("the kernel's list of measured files does not begin with the digest of this boot's registers")
+	}
+	allowed := make(map[string]bool, len(rules.IMA.Files))
+	for _, d := range rules.IMA.Files {
+		allowed[d] = true
+	}
+	for i := range list.Entries {
+		e := &list.Entries[i]
+		digest := imaDigest(e)
+		if i > 0 && !allowed[digest] {
+			return failed(fmt.Sprintf("the kernel measured %q, which the policy does not list", e.Path)).with("a listed digest", digest)
+		}
+	}
+	return passed(fmt.Sprintf("%d files that the kernel measured, all listed", len(list.Entries)-1))
+}
+
+// imaDigest returns the digest of an entry's file as policies write it, or what keeps
+// it from being one.
+func imaDigest(e *ima.Entry) string {
+	switch {
+	case e.Violation:
+		return "a file that was written to meanwhile"
+	case e.Index != ima.Register || e.Alg != attest.SHA256.String() || len(e.Digest) != sha256.Size:
+		return "a digest of another kind (" + oneLine(e.Alg) + ")"
+	default:
+		return cer.SHA256Digest([32]byte(e.Digest))
+	}
+}
+
+func checkLauncherRooted(a *appraisal) outcome {
+	if len(a.slots) == 0 {
+		return unknown("the manifest cannot be read")
+	}
+	own := a.launcher(a.components)
+	if own == nil || a.launchErr != nil {
+		return unknown("the launch has no launcher that could be read")
+	}
+	first := unknown("no measured boot covers the launcher: it measured itself")
+	for i := range a.slots {
+		s := &a.slots[i]
+		rules, bank := a.bootRules(s)
+		if rules == nil {
+			continue
+		}
+		if o := checkSlotMeasurement(a, i); o.Status != attest.Passed {
+			first = unknown("what booted is not the policy's (slot.measurement): it measured itself")
+			continue
+		}
+		return a.rooted(s, rules, bank, own)
+	}
+	return first
+}
+
+// rooted judges whether what booted, which is the policy's, covers the launcher.
+func (a *appraisal) rooted(s *slotResult, rules *BootPolicy, bank attest.Alg, own *cer.Component) outcome {
+	if len(rules.Registers["0"]) == 0 {
+		return unknown("the policy has no value of PCR 0, so any firmware could have measured the rest")
+	}
+	image, _ := a.bootedImage(s, rules, bank)
+	if image == nil || len(rules.Images) == 0 {
+		return unknown("the policy names no boot image")
+	}
+	if image.Cmdline == "" {
+		return unknown("the policy does not have the text of the kernel's command line")
+	}
+	if problem := openKernel(image.Cmdline); problem != "" {
+		return unknown("the kernel is open: " + problem)
+	}
+	if slices.ContainsFunc(own.Digest, func(d string) bool { return slices.Contains(image.Launchers, d) }) {
+		return passed("the launcher lies in image " + strconv.Quote(image.Name) + ", which booted")
+	}
+	if rules.IMA != nil && a.boot.list != nil && measuresPrograms(image.Cmdline) {
+		for i := range a.boot.list.Entries {
+			if d := imaDigest(&a.boot.list.Entries[i]); slices.Contains(own.Digest, d) {
+				return passed("the kernel measured the launcher, and every other file that it measured is the policy's")
+			}
+		}
+	}
+	return unknown("the launcher is in no image that booted, and the kernel's list does not have it")
+}
+
+// measuresPrograms reports whether a command line makes the kernel measure every
+// program, by one of its built-in policies.
+func measuresPrograms(cmdline string) bool {
+	for _, p := range bootlog.Parameters(cmdline) {
+		if v, ok := strings.CutPrefix(p, "ima_policy="); ok {
+			return slices.Contains(strings.Split(strings.Trim(v, `"`), "|"), "tcb")
+		}
+	}
+	return false
+}
+
+// explained reports whether the policy's image accounts for what the register that
+// anchors the log held before the first launch: the firmware's log has exactly these
+// events there, and the policy lists each.
+func (a *appraisal) explained() bool {
+	for i := range a.slots {
+		s := &a.slots[i]
+		rules, bank := a.bootRules(s)
+		if rules == nil || s.slot.Register == nil || s.claims == nil {
+			continue
+		}
+		image, _ := a.bootedImage(s, rules, bank)
+		if image == nil || len(image.Extensions) == 0 {
+			continue
+		}
+		f, _ := a.facts(s, bank, image.Phases)
+		if f == nil || bootlog.Require(f.Registers, s.slot.Register.Index) != nil {
+			continue
+		}
+		var got []string
+		for _, m := range f.Of(s.slot.Register.Index) {
+			got = append(got, hex.EncodeToString(m.Digest))
+		}
+		if slices.Equal(got, image.Extensions) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,66 @@
+package verifier
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/sworn-run/sworn/attest"
+	"github.com/sworn-run/sworn/internal/bootlog"
+)
+
+// bootLines says what booted, as far as the quote confirms the firmware's log, one line
+// for each fact.
+func (a *appraisal) bootLines() []string {
+	if a.boot.log == nil || a.boot.problem != "" {
+		return nil
+	}
+	for i := range a.slots {
+		s := &a.slots[i]
+		if s.claims == nil || s.slot.Register == nil {
+			continue
+		}
+		bank := s.slot.Register.Bank
+		if _, b := a.bootRules(s); b != 0 {
+			bank = b
+		}
+		if f, _ := a.facts(s, bank, nil); f != nil {
+			return factLines(f)
+		}
+	}
+	return nil
+}
+
+// factLines spells out facts.
+func factLines(f *bootlog.Facts) []string {
+	out := []string{"Secure Boot not established: " + f.SecureBoot.Reason}
+	if f.SecureBoot.Established {
+		out[0] = "Secure Boot " + f.SecureBoot.State.String()
+	}
+	for _, m := range f.Images {
+		out = append(out, fmt.Sprintf("started image %v:%x", f.Bank, m.Digest))
+	}
+	if f.Sections.Established {
+		for _, s := range f.Sections.List {
+			out = append(out, fmt.Sprintf("section %s %v:%x", s.Name, f.Bank, s.Digest))
+		}
+	}
+	for _, c := range f.CommandLines {
+		out = append(out, fmt.Sprintf("command line %.400q", c.Text.Text))
+	}
+	return out
+}
+
+// booted is the row for people.
+func (r *Report) booted() string {
+	text := strings.Join(r.Summary.Booted, "; ")
+	switch r.status("slot.measurement") {
+	case attest.Passed:
+		return text + ", matches the policy"
+	case attest.Failed:
+		return text + ", does not match the policy"
+	case attest.NotEstablished, attest.NotApplicable:
+		return text + " (held against no reference values)"
+	default:
+		return text
+	}
+}
