@@ -14,6 +14,7 @@ import (
 
 	"github.com/sworn-run/sworn/attest"
 	"github.com/sworn-run/sworn/internal/limits"
+	"github.com/sworn-run/sworn/verifier"
 	"github.com/sworn-run/sworn/verifier/appraise"
 )
 
@@ -52,9 +53,13 @@ contradicts it; with --strict also a trusted root must vouch for its key, as a k
 that signs nothing but what its TPM made. A log or list without a quote proves
 nothing, and is accepted if it is well-formed and whole. SHA-1 proves nothing.
 
+A root that is pinned counts once its certificate is there, in the roots folder or at
+the end of the evidence's chain.
+
 With --index, a whole corpus is appraised, and each item's outcome compared with
 the expected one: one line per item (id, expected, got, agree), then the counts. An
-item's files, instant and verdict are those of the index. --only chooses among its
+item's files, instant and verdict are those of the index; the certificates of its items
+of tech "roots" complete chains, and are trusted only if they are pinned. --only chooses among its
 techs; without it, what this version does not appraise is counted and does not
 decide.
 
@@ -130,13 +135,17 @@ func (f *appraiseFlags) check(cmd *cobra.Command) error {
 	return usage(hintMeant(nearest(f.kind, kindNames()), "--kind %s", "--kind "+strings.Join(kindNames(), ", ")), "unknown kind %q", f.kind)
 }
 
-// anchors loads the roots.
+// anchors loads the roots, beside the pins that are built in.
 func (f *appraiseFlags) anchors() (*attest.Anchors, error) {
 	store, err := loadRoots(f.roots + f.rootsOnly)
 	if err != nil {
 		return nil, err
 	}
-	return store.Anchors(), nil
+	anchors := store.Anchors()
+	if f.rootsOnly == "" {
+		anchors.Pins = verifier.Pins()
+	}
+	return anchors, nil
 }
 
 // instant returns the instant of --at, or now.

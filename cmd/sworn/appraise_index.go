@@ -72,15 +72,16 @@ func (a *app) appraiseIndex(ctx context.Context, f *appraiseFlags) error {
 	if err != nil {
 		return wrap(fmt.Errorf("%s: %w", f.index, err), "an index lists items with files and a verdict: sworn appraise --help")
 	}
-	if items, err = chosen(items, f.only); err != nil {
-		return err
-	}
 	root, err := os.OpenRoot(filepath.Dir(f.index))
 	if err != nil {
 		return wrap(err, "may this user read the index's folder?")
 	}
 	defer root.Close()
 	c := &corpus{root: root, anchors: anchors, at: at}
+	c.anchors = appraise.WithCertificates(anchors, c.certificates(items))
+	if items, err = chosen(items, f.only); err != nil {
+		return err
+	}
 	outcomes := c.run(ctx, items, f.jobs)
 	if err := ctx.Err(); err != nil {
 		return err
@@ -99,6 +100,26 @@ func (a *app) appraiseIndex(ctx context.Context, f *appraiseFlags) error {
 		return &statusError{code: exitNotTrusted, hint: noHint}
 	}
 	return nil
+}
+
+// certificates reads the files of the index's roots. What cannot be read is missing
+// from chains, and nothing else.
+func (c *corpus) certificates(items []appraise.Item) []appraise.File {
+	var out []appraise.File
+	for i := range items {
+		if items[i].Tech != "roots" {
+			continue
+		}
+		for _, f := range items[i].Files {
+			if f.Size > limits.RootsFile || len(out) == limits.RootsFiles {
+				continue
+			}
+			if b, err := c.file(f.Path); err == nil && sha256.Sum256(b) == f.SHA256 {
+				out = append(out, appraise.File{Name: f.Path, Data: b})
+			}
+		}
+	}
+	return out
 }
 
 // chosen returns the items of the techs named; all if none is.

@@ -123,7 +123,7 @@ func TestCompletions(t *testing.T) {
 		want []string
 	}{
 		{[]string{"ver"}, []string{"verify"}},
-		{[]string{"policy", "from-"}, []string{"from-files", "from-record"}},
+		{[]string{"policy", "from-"}, []string{"from-boot", "from-files", "from-record"}},
 		{[]string{"verify", "--format", ""}, []string{"text", "json"}},
 		{[]string{"inspect", "--extract", ""}, []string{"input", "output", "stderr"}},
 		{[]string{"run", "--disclose", ""}, []string{"hash", "full"}},

@@ -281,9 +281,8 @@ func tell(files []File) (Kind, error) {
 // alone and none of the registers that it does not count.
 func logKind(f *File) (Kind, error) {
 	l, err := bootlog.Parse(f.Data, bootlog.PCRs)
-	// One that is malformed is taken for the former, which says why it is none.
-	if malformed := err != nil; malformed || len(l.Algs) != 1 || l.Algs[0].Alg != attest.SHA384 {
-		return EventLog, nil
+	if err != nil || len(l.Algs) != 1 || l.Algs[0].Alg != attest.SHA384 {
+		return EventLog, nil //nolint:nilerr // One that is malformed is taken for such, which says why it is none.
 	}
 	separated := map[uint32]bool{}
 	zeros := attest.SHA384.Sum([]byte{0, 0, 0, 0})

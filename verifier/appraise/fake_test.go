@@ -10,6 +10,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
+	"encoding/pem"
 	"maps"
 	"math/big"
 	"os"
@@ -42,6 +43,25 @@ func capture(tb testing.TB) map[string][]byte {
 		out[e.Name()] = b
 	}
 	return out
+}
+
+// captureRoots are the makers of the captured machine's TPM.
+func captureRoots(tb testing.TB) *attest.Anchors {
+	tb.Helper()
+	a := &attest.Anchors{}
+	files, err := filepath.Glob(filepath.Join("..", "..", "tpm", "testdata", "ca", "*.pem"))
+	if err != nil || len(files) != 2 {
+		tb.Fatalf("%d files: %v", len(files), err)
+	}
+	for _, name := range files {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		block, _ := pem.Decode(b)
+		a.Roots = append(a.Roots, attest.Root{Role: "tpm-ek", Certificate: parsed(tb, block.Bytes), UserSupplied: true})
+	}
+	return a
 }
 
 // fileList returns files in the order of their names.

@@ -35,8 +35,10 @@ type bundle struct {
 	logs, lists  []File
 	// nonces are what the evidence says was asked for.
 	nonces []File
-	// notes are what is there and was not read, aside what is of other keys.
+	// notes are what is there and was not read, aside what is of no use.
 	notes, aside []string
+	// others are certificates that are not of the AK's chain.
+	others []*x509.Certificate
 	// akNamed is true if a certificate is there for the AK by its name.
 	akNamed bool
 }

@@ -3,7 +3,6 @@ package appraise
 import (
 	"crypto/elliptic"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"io/fs"
 	"testing"
@@ -11,15 +10,7 @@ import (
 	"github.com/sworn-run/sworn/attest"
 )
 
-// der returns the DER of a certificate in either form.
-func der(b []byte) []byte {
-	if block, _ := pem.Decode(b); block != nil {
-		return block.Bytes
-	}
-	return b
-}
-
-// refusal reports whether an error is of a class that a refusal may have.
+// isRefusal reports whether an error is of a class that a refusal may have.
 func isRefusal(err error) bool {
 	for _, e := range []error{ErrRefused, attest.ErrForm, attest.ErrSignature, attest.ErrMode} {
 		if errors.Is(err, e) {

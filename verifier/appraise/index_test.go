@@ -1,8 +1,11 @@
 package appraise
 
 import (
+	"crypto/elliptic"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
@@ -12,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/sworn-run/sworn/attest"
+	"github.com/sworn-run/sworn/tpm"
 )
 
 // TestIndex refuses what is no index, and paths that lead out of its folder.
@@ -163,7 +167,8 @@ func TestLocality(t *testing.T) {
 }
 
 // TestShared appraises every item of the shared evidence that this version can, and
-// prints what came out. The roots are those of the evidence itself.
+// prints what came out. What is trusted are the pins; the certificates of the roots
+// come from the evidence.
 func TestShared(t *testing.T) {
 	dir := os.Getenv("SWORN_SHARED")
 	if dir == "" {
@@ -178,7 +183,7 @@ func TestShared(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	anchors := sharedRoots(t, dir)
+	anchors := sharedRoots(t, dir, items)
 	counts := map[string]int{}
 	for i := range items {
 		item := &items[i]
@@ -219,22 +224,52 @@ func sharedFiles(t *testing.T, dir string, item *Item) []File {
 	return out
 }
 
-// sharedRoots are Google's, as the evidence has them.
-func sharedRoots(t *testing.T, dir string) *attest.Anchors {
+// sharedRoots are the pins, and the certificates of all roots in the evidence.
+func sharedRoots(t *testing.T, dir string, items []Item) *attest.Anchors {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(dir, "roots", "roots-google-ekak", "*"))
-	if err != nil || len(files) < 5 {
-		t.Fatalf("%d roots: %v", len(files), err)
-	}
-	a := &attest.Anchors{}
-	for _, name := range files {
-		b, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
+	var files []File
+	for i := range items {
+		if items[i].Tech == "roots" {
+			files = append(files, sharedFiles(t, dir, &items[i])...)
 		}
-		a.Roots = append(a.Roots, attest.Root{Role: "tpm-ak", Certificate: parsed(t, der(b)), UserSupplied: true})
+	}
+	a := WithCertificates(&attest.Anchors{Pins: tpm.Pins()}, files)
+	if len(a.Roots) < 50 {
+		t.Fatalf("%d certificates of %d files", len(a.Roots), len(files))
+	}
+	for _, r := range a.Roots {
+		if r.UserSupplied {
+			t.Fatalf("%v counts as the user's", r.Certificate.Subject)
+		}
 	}
 	return a
+}
+
+// TestWithCertificates: nothing becomes trusted by being there.
+func TestWithCertificates(t *testing.T) {
+	m, f := newMaker(t), newTPM(t, elliptic.P256(), restrictedKey)
+	files := f.quoted(t, attest.SHA256, nil)
+	files["ak.crt"] = m.certify(t, f, nil)
+	given := newMaker(t).anchors()
+	there := []File{{"root.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: m.cert.Raw})}, {"text", []byte("no certificate")}, {"leaf", files["ak.crt"]}}
+	for name, c := range map[string]struct {
+		pins []attest.Pin
+		want error
+	}{
+		"not pinned": {nil, ErrRefused},
+		"pinned":     {[]attest.Pin{{Role: tpm.RoleAK, Subject: m.cert.Subject.String(), SPKI: sha256.Sum256(m.cert.RawSubjectPublicKeyInfo), From: testTime, Until: testTime}}, nil},
+		"another":    {[]attest.Pin{{Role: tpm.RoleEK, Subject: m.cert.Subject.String(), SPKI: sha256.Sum256(m.cert.RawSubjectPublicKeyInfo), From: testTime, Until: testTime}}, ErrRefused},
+	} {
+		a := *given
+		a.Pins = c.pins
+		r := report(t, Input{Files: fileList(files), Anchors: WithCertificates(&a, there), Strict: true})
+		if !errors.Is(r.Refusal, c.want) || len(a.Roots) != 1 {
+			t.Errorf("%s: %v, want %v", name, r.Refusal, c.want)
+		}
+	}
+	if a := WithCertificates(nil, there); len(a.Roots) != 0 {
+		t.Errorf("%d roots out of nothing", len(a.Roots))
+	}
 }
 
 // indexJSON is an index of one item, for the fuzz target's seeds.

@@ -53,6 +53,7 @@ func (a *appraisal) tpm() error {
 	for _, n := range b.notes {
 		a.open(n, "not read", "this version reads quotes, keys, certificates and the firmware's log")
 	}
+	a.endorsement(b)
 	for _, n := range b.aside {
 		a.open(n, "not used", "it says nothing of the key that signed")
 	}
@@ -96,8 +97,21 @@ func (b *bundle) split() {
 	for _, c := range chain {
 		b.certificates = append(b.certificates, c.Raw)
 	}
-	for _, c := range rest {
-		b.aside = append(b.aside, fmt.Sprintf("the certificate of %.80q, which is not of the AK", c.Subject.String()))
+	b.others = rest
+}
+
+// endorsement reports the certificates beside the AK's: which are of endorsement keys
+// that a maker certified. That the AK is in the same TPM, none of them says.
+func (a *appraisal) endorsement(b *bundle) {
+	for _, c := range b.others {
+		subject := fmt.Sprintf("certificate of %.80q", c.Subject.String())
+		ek, err := tpm.VerifyEK([][]byte{c.Raw}, a.in.Anchors, a.in.At)
+		if err != nil {
+			a.open(subject, "endorsement key", "%v", err)
+			continue
+		}
+		a.proven(subject, "endorsement key", "of a TPM %s %s %s, under %q", ek.Vendor, ek.Model, ek.Version, ek.Root.Certificate.Subject.String())
+		a.open(subject, "endorsement key", "that the key which signed is in that TPM is not shown by anything here")
 	}
 }
 

@@ -20,7 +20,7 @@ import (
 
 // TestCapture appraises a captured machine: two quotes, a log, two lists.
 func TestCapture(t *testing.T) {
-	r := report(t, Input{Files: fileList(capture(t))})
+	r := report(t, Input{Files: fileList(capture(t)), Anchors: captureRoots(t)})
 	if !r.Accepted() || r.Kind != TPM || len(r.Quoted) != 48 {
 		t.Fatalf("%+v: %v", r, r.Refusal)
 	}
@@ -33,6 +33,7 @@ func TestCapture(t *testing.T) {
 		{"quote_sha256_attest", "key", attest.Passed},
 		{"quote_sha256_attest", "nonce", attest.Passed},
 		{"quote_sha256_attest", "identity", attest.NotEstablished},
+		{`certificate of "CN=vmboot"`, "endorsement key", attest.Passed},
 		{"eventlog", "replay sha256", attest.Passed},
 		{"eventlog", "replay sha384", attest.Passed},
 		{"eventlog", "Secure Boot", attest.Passed},
