@@ -101,11 +101,8 @@ func namedContent(f *File) content {
 	if _, err := parseAttestation(f.Data); err == nil {
 		return isAttestation
 	}
-	first, _, _ := bytes.Cut(bytes.TrimLeft(f.Data, " \t\r\n"), []byte("\n"))
-	for _, name := range []string{"ak_pub", "quotes", "event_log", "#"} {
-		if bytes.HasPrefix(first, []byte(name)) {
-			return isTextAttestation
-		}
+	if bytes.Contains(f.Data, []byte("ak_pub")) && bytes.Contains(f.Data, []byte("quotes")) {
+		return isTextAttestation
 	}
 	// A broken one still is one, and says why.
 	if strings.HasSuffix(f.Name, ".pb") || strings.HasSuffix(f.Name, ".binpb") {

@@ -41,11 +41,6 @@ func TestIndex(t *testing.T) {
 		"drive":          item("c:b", ""),
 		"dot":            item(".", ""),
 		"empty":          item("", ""),
-		"unknown basis":  item("a/b", `,"verdict":{"by":"luck","accept":true}`),
-		"no accept":      item("a/b", `,"verdict":{"by":"strict"}`),
-		"bad facts":      strings.Replace(item("a/b", `,"verdict":{"by":"replay","accept":true,"facts":{"0":"00"}}`), `"tpm"`, `"ccel"`, 1),
-		"no facts":       item("a/b", `,"verdict":{"by":"replay","accept":true}`),
-		"bad time":       item("a/b", `,"verify_at":"yesterday"`),
 		"id of words":    `[{"id":"x y","tech":"sgx"}]`,
 		"twice":          `[{"id":"x","tech":"sgx"},{"id":"x","tech":"sgx"}]`,
 		"none":           `{"items":[]}`,
@@ -54,6 +49,32 @@ func TestIndex(t *testing.T) {
 	} {
 		if list, err := ParseIndex([]byte(in)); !errors.Is(err, attest.ErrForm) || list != nil {
 			t.Errorf("%s: %v, %v", name, list, err)
+		}
+	}
+}
+
+// TestVerdicts: an item whose verdict cannot be read is an error of that item, and of no
+// other.
+func TestVerdicts(t *testing.T) {
+	for name, c := range map[string]struct {
+		rest string
+		ok   bool
+	}{
+		"good":          {`"verify_at":"2026-02-10","verdict":{"by":"parse","accept":true}`, true},
+		"none":          {`"verify_at":null`, true},
+		"unknown basis": {`"verdict":{"by":"luck","accept":true}`, false},
+		"no accept":     {`"verdict":{"by":"strict"}`, false},
+		"bad facts":     {`"verdict":{"by":"replay","accept":true,"facts":{"0":"00"}}`, false},
+		"no facts":      {`"verdict":{"by":"replay","accept":true}`, false},
+		"bad time":      {`"verify_at":"yesterday","verdict":{"by":"parse","accept":true}`, false},
+	} {
+		items, err := ParseIndex([]byte(`[{"id":"x","tech":"eventlog",` + c.rest + `}]`))
+		if err != nil || len(items) != 1 {
+			t.Fatalf("%s: %v", name, err)
+		}
+		o, err := items[0].Appraise([]File{{"log", capture(t)["eventlog"]}}, nil, testTime)
+		if err != nil || (o.Got == failed) == c.ok || o.Agree && !c.ok {
+			t.Errorf("%s: %+v, %v", name, o, err)
 		}
 	}
 }

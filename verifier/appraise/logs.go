@@ -222,17 +222,23 @@ func (a *appraisal) list(name string, l *ima.List) {
 	}
 	a.open(name, "form", "%d entries, %d templates; no quote confirms any of them", len(l.Entries), len(templates))
 	replay := Replay{Subject: name, Name: "PCR"}
-	var values [24][]byte
-	for i := range l.Entries {
-		e := &l.Entries[i]
-		if values[e.Index] == nil {
-			values[e.Index] = make([]byte, attest.SHA256.Size())
+	for _, bank := range []attest.Alg{attest.SHA1, attest.SHA256} {
+		var values [24][]byte
+		for i := range l.Entries {
+			e := &l.Entries[i]
+			if values[e.Index] == nil {
+				values[e.Index] = make([]byte, bank.Size())
+			}
+			extended := bank.Sum(e.Data)
+			if e.Violation {
+				extended = bytes.Repeat([]byte{0xFF}, bank.Size())
+			}
+			values[e.Index] = bank.Sum(values[e.Index], extended)
 		}
-		values[e.Index] = attest.SHA256.Sum(values[e.Index], e.Extended())
-	}
-	for i, v := range values {
-		if v != nil {
-			replay.Values = append(replay.Values, attest.RegisterValue{Bank: attest.SHA256, Index: uint32(i), Value: v})
+		for i, v := range values {
+			if v != nil {
+				replay.Values = append(replay.Values, attest.RegisterValue{Bank: bank, Index: uint32(i), Value: v})
+			}
 		}
 	}
 	a.report.Replays = append(a.report.Replays, replay)

@@ -133,10 +133,10 @@ func TestLists(t *testing.T) {
 	var values [][]byte
 	for _, name := range []string{"ima_binary", "ima_ascii"} {
 		r := report(t, Input{Files: []File{{name, files[name]}}})
-		if !r.Accepted() || r.Kind != IMA || len(r.Replays) != 1 || len(r.Replays[0].Values) != 1 {
+		if !r.Accepted() || r.Kind != IMA || len(r.Replays) != 1 || len(r.Replays[0].Values) != 2 {
 			t.Fatalf("%s: %+v", name, r)
 		}
-		values = append(values, r.Replays[0].Values[0].Value)
+		values = append(values, r.Replays[0].Values[1].Value)
 	}
 	if !bytes.Equal(values[0], values[1]) {
 		t.Errorf("%x and %x", values[0], values[1])

@@ -111,13 +111,13 @@ func registers(v jsontext.Value, bank attest.Alg, depth int) ([]attest.RegisterV
 		return nil, fmt.Errorf("register values are nested too deep: %w", attest.ErrForm)
 	}
 	if v.Kind() == '[' {
-		var list []string
-		if err := json.Unmarshal(v, &list); err != nil || len(list) > maxValues {
-			return nil, fmt.Errorf("register values are no list of texts: %w", attest.ErrForm)
+		var list []jsontext.Value
+		if err := json.Unmarshal(v, &list); err != nil || len(list) > 32 {
+			return nil, fmt.Errorf("register values are no list, or more than 32: %w", attest.ErrForm)
 		}
 		var out []attest.RegisterValue
-		for i, s := range list {
-			r, err := register(uint32(i), bank, s)
+		for i, v := range list {
+			r, err := register(uint32(i), bank, v)
 			if err != nil {
 				return nil, err
 			}
@@ -139,12 +139,9 @@ func registers(v jsontext.Value, bank attest.Alg, depth int) ([]attest.RegisterV
 		var list []attest.RegisterValue
 		var err error
 		switch {
-		case isRegister && v.Kind() == '"':
-			var s string
-			if err = json.Unmarshal(v, &s); err == nil {
-				list = make([]attest.RegisterValue, 1)
-				list[0], err = register(index, bank, s)
-			}
+		case isRegister:
+			list = make([]attest.RegisterValue, 1)
+			list[0], err = register(index, bank, v)
 		case isBank && bank == 0:
 			list, err = registers(v, named, depth-1)
 		case v.Kind() == '{' && bank == 0:
@@ -162,9 +159,9 @@ func registers(v jsontext.Value, bank attest.Alg, depth int) ([]attest.RegisterV
 	return out, nil
 }
 
-// register reads one value.
-func register(index uint32, bank attest.Alg, s string) (attest.RegisterValue, error) {
-	b, err := unhex(s)
+// register reads one value: a text in hexadecimal or base64, or a list of bytes.
+func register(index uint32, bank attest.Alg, v jsontext.Value) (attest.RegisterValue, error) {
+	b, err := digestValue(v, bank)
 	if err != nil {
 		return attest.RegisterValue{}, err
 	}
@@ -175,4 +172,35 @@ func register(index uint32, bank attest.Alg, s string) (attest.RegisterValue, er
 		return attest.RegisterValue{}, fmt.Errorf("register %d of %d bytes for bank %v: %w", index, len(b), bank, attest.ErrForm)
 	}
 	return attest.RegisterValue{Bank: bank, Index: index, Value: b}, nil
+}
+
+// digestValue decodes a digest. Base64 of 48 bytes is as long as 32 in hexadecimal, and
+// counts only where the bank is named: a slip of the hand is no other bank.
+func digestValue(v jsontext.Value, bank attest.Alg) ([]byte, error) {
+	if v.Kind() == '[' {
+		var list []uint16
+		if err := json.Unmarshal(v, &list); err != nil || len(list) > 64 {
+			return nil, fmt.Errorf("a register is no list of bytes: %w", attest.ErrForm)
+		}
+		out := make([]byte, len(list))
+		for i, n := range list {
+			if n > 0xFF {
+				return nil, fmt.Errorf("a register with a byte of %d: %w", n, attest.ErrForm)
+			}
+			out[i] = byte(n)
+		}
+		return out, nil
+	}
+	var s string
+	if err := json.Unmarshal(v, &s); err != nil {
+		return nil, fmt.Errorf("a register is neither text nor list: %w", attest.ErrForm)
+	}
+	b, err := unhex(s)
+	if err == nil {
+		return b, nil
+	}
+	if other, e := unbase64(s); e == nil && (len(other) == bank.Size() || bank == 0 && len(other) != attest.SHA384.Size()) {
+		return other, nil
+	}
+	return nil, err
 }
