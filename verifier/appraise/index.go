@@ -30,6 +30,8 @@ const (
 	ByParse Basis = "parse"
 	// ByNone: not judged.
 	ByNone Basis = "none"
+	// byUnknown: not as any of these, and so never in agreement.
+	byUnknown Basis = "unknown"
 )
 
 // Item is one item of an index.
@@ -179,7 +181,7 @@ func (x *indexItem) verdict(i *Item) error {
 	case ByStrict, ByReplay, ByParse, ByNone:
 		i.By = v.By
 	default:
-		i.By = v.By
+		i.By = byUnknown
 		return fmt.Errorf("verdict by %.40q: %w", v.By, attest.ErrForm)
 	}
 	if i.By != ByNone {
