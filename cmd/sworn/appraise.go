@@ -42,7 +42,7 @@ Kinds, told by the content where --kind is not given:
 
   tpm        quotes of a TPM 2.0 with keys, register values, certificates, logs:
              the TPM's structures in files, as tpm2-tools write them; attestations
-             of go-tpm-tools, binary or text; dumps of go-attestation; evidence of
+             of go-tpm-tools, binary, text or JSON; dumps of go-attestation; evidence of
              vaportpm and of trustee
   eventlog   a firmware's log (binary_bios_measurements)
   ccel       a log of confidential computing (CCEL)

@@ -62,7 +62,7 @@ func (b *bundle) addQuote(q rawQuote) error {
 
 // fromAttestation takes go-tpm-tools' attestation.
 func (b *bundle) fromAttestation(a *attestation) error {
-	b.form, b.public = "go-tpm-tools attest.Attestation", a.akPub
+	b.form, b.public = formAttestation, a.akPub
 	for i, q := range a.quotes {
 		if err := b.addQuote(rawQuote{fmt.Sprintf("quote %d", i+1), q.quote, q.sig, q.registers}); err != nil {
 			return err
@@ -113,6 +113,12 @@ func (b *bundle) fromJSON(m map[string]jsontext.Value) error {
 		return b.fromVaportpm(m)
 	case formTrustee:
 		return b.fromTrustee(m)
+	case formAttestation:
+		a, err := jsonAttestation(m)
+		if err != nil {
+			return err
+		}
+		return b.fromAttestation(a)
 	default:
 		return fmt.Errorf("JSON of no form that is known: %w", attest.ErrForm)
 	}
@@ -124,6 +130,8 @@ const (
 	formDump     = "go-attestation dump"
 	formVaportpm = "vaportpm evidence"
 	formTrustee  = "trustee TPM evidence"
+	// formAttestation is the one that is also there in binary and text.
+	formAttestation = "go-tpm-tools attest.Attestation"
 )
 
 func jsonForm(m map[string]jsontext.Value) string {
@@ -134,6 +142,8 @@ func jsonForm(m map[string]jsontext.Value) string {
 		return formVaportpm
 	case m["tpm_quote"] != nil:
 		return formTrustee
+	case m["akPub"] != nil && m["quotes"] != nil:
+		return formAttestation
 	default:
 		return ""
 	}

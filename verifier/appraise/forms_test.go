@@ -128,14 +128,15 @@ func TestAttestations(t *testing.T) {
 	}
 }
 
-// jsonForms are evidence in the JSON of three tools.
+// jsonForms are evidence in the JSON of four tools.
 func jsonForms(tb testing.TB, f *fakeTPM, chain string) map[string]map[string]any {
 	tb.Helper()
 	files := f.quoted(tb, attest.SHA256, []byte("nonce"))
 	b64 := base64.StdEncoding.EncodeToString
 	var pcrs []map[string]any
-	values := map[string]string{}
+	values, b64s := map[string]string{}, map[string]string{}
 	for _, i := range []int{0, 1, 2, 3, 4, 5, 6, 7, 16} {
+		b64s[fmt.Sprint(i)] = b64(value(attest.SHA256, i))
 		pcrs = append(pcrs, map[string]any{"Index": i, "Digest": b64(value(attest.SHA256, i)), "DigestAlg": 5})
 		values[fmt.Sprint(i)] = hex.EncodeToString(value(attest.SHA256, i))
 	}
@@ -159,6 +160,12 @@ func jsonForms(tb testing.TB, f *fakeTPM, chain string) map[string]map[string]an
 				"gcp": map[string]string{"ak_cert_chain": chain},
 			},
 		},
+		formAttestation: {
+			"akPub": b64(f.area), "instanceInfo": map[string]any{}, "intermediateCerts": []string{},
+			"quotes": []any{map[string]any{
+				"quote": b64(files["quote.msg"]), "rawSig": b64(files["quote.sig"]), "pcrs": map[string]any{"hash": "SHA256", "pcrs": b64s},
+			}},
+		},
 		formTrustee: {
 			"ak_public": b64(f.area),
 			"tpm_quote": map[string]any{"message": b64(files["quote.msg"]), "signature": b64(files["quote.sig"]), "pcrs": values},
@@ -178,7 +185,7 @@ func TestJSONForms(t *testing.T) {
 		if !r.Accepted() || r.Form != form || len(r.Quoted) != 9 {
 			t.Errorf("%s: %v, %q", form, r.Refusal, r.Form)
 		}
-		twice := append(bytes.TrimSuffix(b, []byte("}")), `,"AK":{},"attestation":{},"tpm_quote":{},"AK":{}}`...)
+		twice := append(bytes.TrimSuffix(b, []byte("}")), `,"AK":{},"attestation":{},"tpm_quote":{},"akPub":"","AK":{}}`...)
 		if r := report(t, Input{Kind: TPM, Files: []File{{"evidence.json", twice}}}); !errors.Is(r.Refusal, attest.ErrForm) {
 			t.Errorf("%s, a member twice: %v", form, r.Refusal)
 		}

@@ -91,6 +91,9 @@ func TestSoftwareTPM(t *testing.T) {
 					}
 				}),
 			} {
+				if name != "as it is" && name != "bare DER" && (bank != attest.SHA256 || curve != elliptic.P256()) {
+					continue // The forms are the same for each.
+				}
 				r := report(t, Input{Files: fileList(files), Anchors: m.anchors(), Strict: true})
 				if !r.Accepted() || len(r.Quoted) != 9 || r.Quoted[8].Index != 16 {
 					t.Errorf("%v, %v, %s: %v", bank, curve.Params().Name, name, r.Refusal)
@@ -278,6 +281,9 @@ func directoryName(t *testing.T, name string) []byte {
 // means what it meant.
 func TestLogBesideQuote(t *testing.T) {
 	base := capture(t)
+	for _, name := range []string{"quote_sha384_attest", "quote_sha384_sig", "pcrs_sha384", "nv_01c00002", "nv_01c00016"} {
+		delete(base, name)
+	}
 	log := base["eventlog"]
 	want := report(t, Input{Files: fileList(base)})
 	events := eventsOf(t, log)
