@@ -273,7 +273,7 @@ func (i *Item) Appraise(files []File, anchors *attest.Anchors, at time.Time) (Ou
 		facts, unread = ParseRegisters(f.Data)
 	}
 	if unread != nil {
-		return i.Fail(unread.Error()), nil //nolint:nilerr // It is the item's outcome.
+		return i.Fail(unread.Error()), nil
 	}
 	r, err := Appraise(Input{Kind: i.Kind(), Files: evidence, Anchors: anchors, At: at, Strict: i.By == ByStrict})
 	if err != nil {
