@@ -6,6 +6,9 @@ import "bytes"
 // outside of strings, and so not many more values. It relies on no grammar and
 // builds nothing: each value costs a reader many times its own length.
 func FewValues(b []byte, most int) bool {
+	if len(b) <= most {
+		return true
+	}
 	n := 0
 	for i := 0; i < len(b) && n <= most; {
 		switch b[i] {
