@@ -514,7 +514,9 @@ func TestStored(t *testing.T) {
 		t.Errorf("another TPM's: %v", err)
 	}
 	for name, edit := range map[string]func(*tpmdev.Enrolled){
-		"damaged":           func(e *tpmdev.Enrolled) { e.Private = append(bytes.Clone(e.Private[:len(e.Private)-1]), e.Private[len(e.Private)-1]^1) },
+		"damaged": func(e *tpmdev.Enrolled) {
+			e.Private = append(bytes.Clone(e.Private[:len(e.Private)-1]), e.Private[len(e.Private)-1]^1)
+		},
 		"no private area":   func(e *tpmdev.Enrolled) { e.Private = nil },
 		"no authorization":  func(e *tpmdev.Enrolled) { e.Auth = nil },
 		"no certificate":    func(e *tpmdev.Enrolled) { e.Certificates = nil },
