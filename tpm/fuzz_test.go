@@ -189,3 +189,22 @@ func FuzzQuoteSelection(f *testing.F) {
 		}
 	})
 }
+
+// FuzzVerifyEK: a certificate that is accepted is one that the root issued, and
+// the name it was accepted by is exactly that of a TPM.
+func FuzzVerifyEK(f *testing.F) {
+	addSeeds(f, "nv_01c00016", 0)
+	roots := ekAnchors(certificate(f, "ca", "swtpm-localca-rootca-cert.pem"), certificate(f, "ca", "issuercert.pem"))
+	f.Fuzz(func(t *testing.T, der []byte) {
+		ek, err := VerifyEK([][]byte{der}, roots, testTime)
+		if err != nil {
+			if ek != nil || !errors.Is(err, attest.ErrForm) && !errors.Is(err, ErrIdentity) {
+				t.Fatalf("%v, %v", ek, err)
+			}
+			return
+		}
+		if !bytes.Equal(ek.Certificate.Raw, der) || !isTCGName(ek.Name) || ek.Root.Role != RoleEK || ek.Vendor == "" {
+			t.Fatalf("%+v", ek)
+		}
+	})
+}

@@ -128,7 +128,7 @@ func TestCompletions(t *testing.T) {
 		{[]string{"inspect", "--extract", ""}, []string{"input", "output", "stderr"}},
 		{[]string{"run", "--disclose", ""}, []string{"hash", "full"}},
 		{[]string{"run", "--isolation", ""}, []string{"best-effort", "strict"}},
-		{[]string{"run", "--ak", ""}, []string{"auto", "provider", "child"}},
+		{[]string{"run", "--ak", ""}, []string{"auto", "enrolled", "provider", "child"}},
 		{[]string{"run", "--bank", ""}, []string{"sha256", "sha384", "sha512"}},
 		{[]string{"policy", "from-files", "--bank", "sha2"}, []string{"sha256"}},
 		{[]string{"appraise", "--kind", ""}, []string{"tpm", "eventlog", "ccel", "ima"}},

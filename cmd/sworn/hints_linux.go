@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os/exec"
 
+	"github.com/sworn-run/sworn/internal/enroll"
 	"github.com/sworn-run/sworn/internal/launch"
 	"github.com/sworn-run/sworn/internal/launch/jail"
 	"github.com/sworn-run/sworn/internal/launch/oci"
@@ -37,6 +38,10 @@ func platformHint(err error) string {
 		hint string
 	}{
 		{context.Canceled, "interrupted: there is no record"},
+		{tpmdev.ErrEnrolled, "enrol this TPM again: sworn enroll; or leave its key alone: --ak provider or --ak child"},
+		{enroll.ErrRefused, "the enrolling party trusts makers by their roots: --roots DIR with tpm-ek/ there, the maker's CAs by --issuers here"},
+		{enroll.ErrServer, "is \"sworn enroll serve\" running there, and is --ca the CA of its certificate?"},
+		{enroll.ErrFile, "files of keys must be this user's, mode 0600, as they were written"},
 		{tpmdev.ErrBusy, "another program holds the TPM; try again when it has ended"},
 		{launch.ErrBusy, "wait for the other launch, or use another TPM"},
 		{tpmdev.ErrAbsent, "is there a TPM? sworn doctor; a software TPM: sworn simulate tpm --dir DIR --detach"},

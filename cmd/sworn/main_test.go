@@ -3,12 +3,14 @@ package main
 import (
 	"bytes"
 	"errors"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -68,8 +70,10 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"status": status,
-			"flip":   flip,
+			"status":   status,
+			"flip":     flip,
+			"freeport": freeport,
+			"listens":  listens,
 		},
 	})
 }
@@ -114,4 +118,30 @@ func flip(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("nothing changed")
 	}
 	ts.Check(os.WriteFile(name, b, 0o644))
+}
+
+// freeport sets a variable to a loopback address whose port is free: freeport
+// NAME.
+func freeport(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: freeport NAME")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	ts.Setenv(args[0], l.Addr().String())
+	ts.Check(l.Close())
+}
+
+// listens waits until somebody listens: listens ADDRESS.
+func listens(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: listens ADDRESS")
+	}
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if c, err := net.Dial("tcp", args[0]); err == nil {
+			_ = c.Close()
+			return
+		}
+	}
+	ts.Fatalf("nobody listens on %s", args[0])
 }

@@ -16,7 +16,7 @@ import (
 
 // addPlatform adds the commands that need Linux.
 func (a *app) addPlatform(root *cobra.Command) {
-	root.AddCommand(a.runCommand(), a.measureCommand(), a.protectCommand(), a.simulateCommand(), a.doctorCommand())
+	root.AddCommand(a.runCommand(), a.measureCommand(), a.protectCommand(), a.simulateCommand(), a.doctorCommand(), a.enrollCommand())
 }
 
 // addPolicyPlatform adds the policy commands that need Linux.

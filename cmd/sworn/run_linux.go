@@ -79,8 +79,8 @@ func (d *deviceFlags) register(cmd *cobra.Command) {
 	fl.StringVar(&d.tpm, "tpm", "", "`ADDRESS`: /dev/tpmrm0, unix:PATH, tcp:HOST:PORT or simulator (default /dev/tpmrm0)")
 	fl.Uint32Var(&d.pcr, "pcr", 13, "the PCR that anchors the log, 0 to 15")
 	fl.StringVar(&d.bank, "bank", "", "the `BANK` the statement names (default sha256 where active)")
-	fl.StringVar(&d.ak, "ak", "auto", "attestation key: `auto`, provider (from NV, certified) or child (made here)")
-	choices(cmd, "ak", "auto", "provider", "child")
+	fl.StringVar(&d.ak, "ak", "auto", "attestation key: `auto` (the first there is), enrolled (by \"sworn enroll\"), provider (from NV, certified) or child (made here)")
+	choices(cmd, "ak", "auto", "enrolled", "provider", "child")
 	choices(cmd, "bank", "sha256", "sha384", "sha512")
 }
 
@@ -196,17 +196,22 @@ func stateDir(flag string) (string, error) {
 }
 
 // openDevice opens the TPM.
-func (d *deviceFlags) open(ctx context.Context) (*tpmdev.TPM, error) {
+func (d *deviceFlags) open(ctx context.Context, state string) (*tpmdev.TPM, error) {
 	o := tpmdev.Options{Register: &d.pcr}
 	switch d.ak {
 	case "auto":
 		o.AK = tpmdev.Auto
+	case "enrolled":
+		o.AK = tpmdev.Stored
 	case "provider":
 		o.AK = tpmdev.Provider
 	case "child":
 		o.AK = tpmdev.Child
 	default:
-		return nil, usage("--ak auto", "attestation key %q: want auto, provider or child", d.ak)
+		return nil, usage("--ak auto", "attestation key %q: want auto, enrolled, provider or child", d.ak)
+	}
+	if err := d.useEnrolled(&o, state); err != nil {
+		return nil, err
 	}
 	if d.bank != "" {
 		alg, err := attest.ParseAlg(d.bank)
@@ -267,7 +272,7 @@ func (a *app) runJob(ctx context.Context, f *runFlags, command []string) error {
 	if output != nil {
 		defer output.abandon()
 	}
-	dev, err := f.open(ctx)
+	dev, err := f.open(ctx, f.state)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -16,11 +17,15 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/go-tpm/tpm2"
 
 	"github.com/sworn-run/sworn/attest"
 	"github.com/sworn-run/sworn/cer"
@@ -623,5 +628,96 @@ func BenchmarkEnroll(b *testing.B) {
 		if _, err := tpmdev.Enroll(b.Context(), addr, tpmdev.Options{}, issuers, p.client(b, "alice")); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// manufactured starts a software TPM as swtpm's own tools make it, with the EK
+// certificates of a local CA (RSA in NV 0x01c00002, P-384 in 0x01c00016), and
+// returns its address and its CA's certificates.
+func manufactured(t *testing.T) (addr string, anchors *attest.Anchors) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "swtpm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	localca, err := exec.LookPath("swtpm_localca")
+	if err != nil {
+		t.Fatalf("package swtpm-tools: %v", err)
+	}
+	path := func(name string) string { return filepath.Join(dir, name) }
+	for name, text := range map[string]string{
+		"setup.conf":   "create_certs_tool = " + localca + "\ncreate_certs_tool_config = " + path("localca.conf") + "\n",
+		"localca.conf": "statedir = " + dir + "\nsigningkey = " + path("sign.pem") + "\nissuercert = " + path("issuer.pem") + "\ncertserial = " + path("serial") + "\n",
+	} {
+		if err := os.WriteFile(path(name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out, err := exec.Command("swtpm_setup", "--tpm2", "--tpmstate", dir, "--create-ek-cert", "--pcr-banks", "sha256",
+		"--config", path("setup.conf")).CombinedOutput()
+	if err != nil {
+		t.Fatalf("swtpm_setup: %v\n%s", err, out)
+	}
+	cmd := exec.Command("swtpm", "socket", "--tpm2", "--tpmstate", "dir="+dir, "--server", "type=unixio,path="+path("s"),
+		"--ctrl", "type=unixio,path="+path("c"), "--flags", "not-need-init,startup-clear")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	for range 500 {
+		if _, err := os.Stat(path("s")); err == nil {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return "unix:" + path("s"), ekAnchors(pemFile(t, path("issuer.pem")), pemFile(t, path("swtpm-localca-rootca-cert.pem")))
+}
+
+// TestMakersKeys enrols by each kind of EK that swtpm's tools make: P-384, which
+// the empty password authorizes, and RSA, which a policy does.
+func TestMakersKeys(t *testing.T) {
+	addr, anchors := manufactured(t)
+	p := newParty(t, anchors)
+	for _, want := range []struct {
+		name string
+		kind any
+	}{{"P-384", &ecdsa.PublicKey{}}, {"RSA", &rsa.PublicKey{}}} {
+		var shown *tpmdev.Request
+		e, err := tpmdev.Enroll(t.Context(), addr, tpmdev.Options{}, nil, &tamper{
+			Client: p.client(t, "alice"), request: func(r *tpmdev.Request) { shown = r },
+		})
+		if err != nil {
+			t.Fatalf("%s: %v", want.name, err)
+		}
+		ek, err := x509.ParseCertificate(shown.EKCertificates[0])
+		if err != nil || reflect.TypeOf(ek.PublicKey) != reflect.TypeOf(want.kind) {
+			t.Errorf("%s: the EK is %T, %v", want.name, ek.PublicKey, err)
+		}
+		if claims := quoted(t, addr, tpmdev.Options{Enrolled: e}, nil, time.Now()); claims.KeyID == [32]byte{} {
+			t.Errorf("%s: %+v", want.name, claims)
+		}
+		removeNV(t, addr, 0x01c00016)
+	}
+}
+
+// removeNV removes an index, by the platform hierarchy.
+func removeNV(t *testing.T, addr string, index tpm2.TPMHandle) {
+	t.Helper()
+	rw, err := tpmdev.Dial(t.Context(), addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rw.Close()
+	public, err := tpm2.NVReadPublic{NVIndex: index}.Execute(rw)
+	if err != nil {
+		return // The second round has none.
+	}
+	_, err = tpm2.NVUndefineSpace{
+		AuthHandle: tpm2.AuthHandle{Handle: tpm2.TPMRHPlatform, Auth: tpm2.PasswordAuth(nil)},
+		NVIndex:    tpm2.NamedHandle{Handle: index, Name: public.NVName},
+	}.Execute(rw)
+	if err != nil {
+		t.Fatal(err)
 	}
 }
