@@ -16,8 +16,8 @@ import (
 	"github.com/sworn-run/sworn/attest"
 )
 
-// ErrIdentity: a certificate is not that of an endorsement key which a trusted
-// maker vouches for.
+// ErrIdentity is a certificate that is not that of an endorsement key which a
+// trusted maker vouches for.
 var ErrIdentity = errors.New("not an endorsement key that a trusted maker certified")
 
 // EK is an endorsement key whose maker's certificate was verified.

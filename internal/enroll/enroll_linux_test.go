@@ -20,6 +20,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -43,8 +44,9 @@ type party struct {
 	now    func() time.Time
 }
 
-// issueTLS makes a TLS certificate in dir, and returns its files.
-func issueTLS(tb testing.TB, dir, name string, parent *x509.Certificate, by *ecdsa.PrivateKey) (cert, key string, c *x509.Certificate, k *ecdsa.PrivateKey) {
+// issueTLS makes a TLS certificate and its key in dir, in NAME.pem and NAME.key;
+// a CA's if there is no parent.
+func issueTLS(tb testing.TB, dir, name string, parent *x509.Certificate, by *ecdsa.PrivateKey) (c *x509.Certificate, k *ecdsa.PrivateKey) {
 	tb.Helper()
 	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -71,14 +73,15 @@ func issueTLS(tb testing.TB, dir, name string, parent *x509.Certificate, by *ecd
 	if err != nil {
 		tb.Fatal(err)
 	}
-	write := func(file, kind string, b []byte) string {
+	write := func(file, kind string, b []byte) {
 		path := filepath.Join(dir, file)
 		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: b}), 0o600); err != nil {
 			tb.Fatal(err)
 		}
-		return path
 	}
-	return write(name+".pem", "CERTIFICATE", der), write(name+".key", "PRIVATE KEY", private), c, k
+	write(name+".pem", "CERTIFICATE", der)
+	write(name+".key", "PRIVATE KEY", private)
+	return c, k
 }
 
 // newParty starts a server that trusts these anchors.
@@ -95,7 +98,7 @@ func newParty(tb testing.TB, anchors *attest.Anchors) *party {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	_, _, root, key := issueTLS(tb, p.dir, "tls-ca", nil, nil)
+	root, key := issueTLS(tb, p.dir, "tls-ca", nil, nil)
 	for _, name := range []string{"server", "alice", "bob"} {
 		issueTLS(tb, p.dir, name, root, key)
 	}
@@ -310,7 +313,7 @@ func TestAttacks(t *testing.T) {
 		"AK that is used by a policy":   {p, attributes(0x00000040), ErrRefused},
 		"AK that deciphers":             {p, attributes(0x00020000), ErrRefused},
 		"the EK as an AK":               {p, func(r *tpmdev.Request) { r.AKPublic = r.EKPublic }, ErrRefused},
-		"EK's public area with a tail":  {p, func(r *tpmdev.Request) { r.EKPublic = append(r.EKPublic[:len(r.EKPublic):len(r.EKPublic)], 0) }, ErrRefused},
+		"EK's public area with a tail":  {p, func(r *tpmdev.Request) { r.EKPublic = append(slices.Clip(r.EKPublic), 0) }, ErrRefused},
 		"a request over the limit":      {p, func(r *tpmdev.Request) { r.AKParent = make([]byte, maxMessage) }, ErrServer},
 		"a public area over the limits": {p, func(r *tpmdev.Request) { r.EKPublic = make([]byte, 4096) }, ErrRefused},
 	} {
@@ -448,7 +451,7 @@ func TestTransport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, _, root, key := issueTLS(t, t.TempDir(), "other-ca", nil, nil)
+	root, key := issueTLS(t, t.TempDir(), "other-ca", nil, nil)
 	dir := t.TempDir()
 	issueTLS(t, dir, "mallory", root, key)
 	mallory, err := tls.LoadX509KeyPair(filepath.Join(dir, "mallory.pem"), filepath.Join(dir, "mallory.key"))

@@ -10,7 +10,7 @@
 // The certificate is verified offline like a cloud's.
 //
 // [Client] is the other side, for [tpmdev.Enroll]; [Save] and [Load] keep the AK
-// between launches. docs/SPEC.md, section 3.4, has the messages.
+// between launches. docs/SPEC.md, section 3.3, has the messages.
 package enroll
 
 import (
