@@ -20,15 +20,16 @@ import (
 const locked = "lockdown=integrity"
 
 // TestRooted writes a policy before a machine boots, from the image's own files and a
-// record of the same firmware that booted another image. What that machine records is
-// trusted without a waiver; one thing changed, each other boot is refused by name.
+// record of the same firmware that booted another image. The machine's attestation key
+// is one that it enrolled. What it records is trusted without a waiver; one thing
+// changed, each other boot is refused by name.
 func TestRooted(t *testing.T) {
 	const nonce = "00112233445566778899aabbccddeeff"
 	c := describe(t, machine.SecureBoot)
 	dir := t.TempDir()
+	key, roots := enrol(t, c)
 	m := boot(t.Context(), t, c)
-	roots := m.TPM().RootsDir()
-	golden := attested(t, m, dir, "golden", nonce)
+	golden := enrolled(t, m, key, dir, "golden", nonce)
 	if err := m.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -46,11 +47,11 @@ func TestRooted(t *testing.T) {
 	verify := []string{"verify", "--policy", policy, "--roots", roots, "--nonce", nonce}
 
 	m = boot(t.Context(), t, c)
-	record := attested(t, m, dir, "record", nonce)
+	record := enrolled(t, m, key, dir, "record", nonce)
 	code, out := command(t, built(t, sworn), append(slices.Clone(verify), record)...)
 	t.Log(out)
 	line, _, _ := strings.Cut(out, "\n")
-	if code != 0 || !strings.HasPrefix(line, "trusted, assuming: user-supplied root") || strings.Contains(line, "launcher.rooted") ||
+	if code != 0 || !strings.HasPrefix(line, "trusted, assuming: user-supplied root \"enrolment CA ") || strings.Contains(line, "launcher.rooted") ||
 		strings.Contains(line, "slot.measurement") || !strings.Contains(out, "Secure Boot enabled") {
 		t.Errorf("exit status %d: %s", code, line)
 	}
@@ -71,7 +72,7 @@ func TestRooted(t *testing.T) {
 		other := c
 		change(&other)
 		m := boot(t.Context(), t, other)
-		record := attested(t, m, dir, "other", nonce)
+		record := enrolled(t, m, key, dir, "other", nonce)
 		if err := m.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -81,6 +82,15 @@ func TestRooted(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// enrolled is attested with the key that the machine enrolled.
+func enrolled(t *testing.T, m *machine.Machine, key []byte, dir, name, nonce string) string {
+	t.Helper()
+	if err := m.WriteFile(t.Context(), enrolledKey, key, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return attested(t, m, dir, name, nonce)
 }
 
 // refused wants a verdict that names the check.
