@@ -8,6 +8,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/sworn-run/sworn/attest"
+	"github.com/sworn-run/sworn/cer/internal/canon"
 	"github.com/sworn-run/sworn/internal/limits"
 )
 
@@ -143,7 +144,7 @@ func ParseCapsule(file []byte) (*Capsule, error) {
 	if !ok {
 		return nil, fmt.Errorf("capsule does not end in one line feed: %w", ErrStrict)
 	}
-	if !fewValues(body) {
+	if !canon.FewValues(body, limits.CapsuleValues) {
 		return nil, fmt.Errorf("capsule of more than %d values: %w", limits.CapsuleValues, ErrSchema)
 	}
 	var w wireCapsule
@@ -183,23 +184,6 @@ func ParseCapsule(file []byte) (*Capsule, error) {
 		return nil, d.err
 	}
 	return c, nil
-}
-
-// fewValues reports whether the text has no more commas and colons outside of
-// strings than a capsule may: before anything is built of them.
-func fewValues(b []byte) bool {
-	n := 0
-	for i := 0; i < len(b) && n <= limits.CapsuleValues; {
-		switch b[i] {
-		case '"':
-			i = skipString(b, i)
-			continue
-		case ',', ':':
-			n++
-		}
-		i++
-	}
-	return n <= limits.CapsuleValues
 }
 
 // parseEvidence parses one evidence item.

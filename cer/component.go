@@ -4,7 +4,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"path"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -32,9 +31,9 @@ const (
 	RoleConfig = "config"
 	// RoleFile is any other file given to the job.
 	RoleFile = "file"
-	// RoleManifest is a folder of model weights as one thing: its digest is that of
+	// RoleManifest is a folder of model weights as one thing: its digests are that of
 	// the OpenSSF Model Signing manifest of its files, each of which is a weights
-	// component too.
+	// component too, and that of the list of them, which covers their names.
 	RoleManifest = "manifest"
 	// RoleModelSignature is a signature over a manifest, under the weights' name;
 	// its bytes are a collateral item of the capsule.
@@ -147,6 +146,8 @@ func (c *Component) check() error {
 			return bad("descriptions stand with weights only, few, short and in order")
 		}
 		return c.checkDigests()
+	case (c.Role == RoleManifest || c.Role == RoleModelSignature) && strings.Contains(c.Name, "/"):
+		return bad("a slash in the name of weights")
 	case c.Role == RoleManifest, c.Role == RoleImage:
 		if c.Name == "" || !path.IsAbs(c.Path) || path.Clean(c.Path) != c.Path || c.Protection != "" || c.Value != nil || c.Described != nil {
 			return bad("a manifest or image has a name, a clean absolute path, digests and a size")
@@ -247,130 +248,6 @@ func NewEnv(name, value string) (*Component, error) {
 		return nil, fmt.Errorf("environment variable %s: %w", name, err)
 	}
 	return &Component{Role: RoleEnv, Name: name, Value: v}, nil
-}
-
-// The kinds of environment events (SPEC, section 5.5). Every launch has each of
-// them exactly once, but nonce and boot, which stand only where there is one.
-const (
-	// KindIsolation: what keeps the job from everything else.
-	KindIsolation = "isolation"
-	// KindMemory: what keeps memory from leaving the machine.
-	KindMemory = "memory"
-	// KindLimits: the job's resource limits.
-	KindLimits = "limits"
-	// KindParameters: the parameters given with the job.
-	KindParameters = "parameters"
-	// KindNonce: the relying party's nonce.
-	KindNonce = "nonce"
-	// KindHost: the kernel, as the launcher saw it.
-	KindHost = "host"
-	// KindBoot: which logs of what booted accompany the record, [FactEventLog]
-	// and [FactIMA]. It stands only where the launcher could read one.
-	KindBoot = "boot"
-)
-
-// The facts of an environment of [KindBoot], both always there.
-const (
-	// FactEventLog is the digest of the firmware's event log as the launcher
-	// read it, "sha256:" and 64 hexadecimal digits, or [NoBootLog].
-	FactEventLog = "eventlog"
-	// FactIMA is [CarriedIMA] if the beginning of the kernel's list of measured
-	// files that the quote covers is carried, or [NoBootLog]. The list grows
-	// while the job runs, and each of its bytes is covered by the quote.
-	FactIMA = "ima"
-	// NoBootLog says that there is none.
-	NoBootLog = "none"
-	// CarriedIMA says that there is one.
-	CarriedIMA = "carried"
-)
-
-// Fact is one named fact of an environment.
-type Fact struct {
-	// Name is the fact's name.
-	Name string `json:"name"`
-	// Value is its value as text.
-	Value string `json:"value"`
-}
-
-// Environment is the data of an environment event, in canonical JSON.
-type Environment struct {
-	// Kind is one of the kinds.
-	Kind string `json:"kind"`
-	// Facts are the facts in strictly ascending order of their names.
-	Facts []Fact `json:"facts"`
-}
-
-// NewEnvironment returns an environment with its facts sorted by name.
-func NewEnvironment(kind string, facts []Fact) *Environment {
-	f := slices.Clone(facts)
-	slices.SortFunc(f, func(a, b Fact) int { return strings.Compare(a.Name, b.Name) })
-	if f == nil {
-		f = []Fact{}
-	}
-	return &Environment{Kind: kind, Facts: f}
-}
-
-// Get returns the value of the fact with the given name, and whether it is
-// there.
-func (e *Environment) Get(name string) (string, bool) {
-	if e == nil {
-		return "", false
-	}
-	for _, f := range e.Facts {
-		if f.Name == name {
-			return f.Value, true
-		}
-	}
-	return "", false
-}
-
-// Encode returns the event data. The error wraps ErrSchema.
-func (e *Environment) Encode() ([]byte, error) {
-	if err := e.check(); err != nil {
-		return nil, err
-	}
-	return MarshalCanonical(e)
-}
-
-// ParseEnvironment parses the data of an environment event; the error wraps
-// ErrStrict or ErrSchema.
-func ParseEnvironment(data []byte) (*Environment, error) {
-	e := new(Environment)
-	if err := UnmarshalCanonical(data, eventDepth, e); err != nil {
-		return nil, fmt.Errorf("environment: %w", err)
-	}
-	if err := e.check(); err != nil {
-		return nil, err
-	}
-	return e, nil
-}
-
-func (e *Environment) check() error {
-	switch e.Kind {
-	case KindIsolation, KindMemory, KindLimits, KindParameters, KindNonce, KindHost:
-	case KindBoot:
-		return e.checkBoot()
-	default:
-		return fmt.Errorf("environment kind %q is unknown: %w", e.Kind, ErrSchema)
-	}
-	for i, f := range e.Facts {
-		if f.Name == "" || i > 0 && e.Facts[i-1].Name >= f.Name {
-			return fmt.Errorf("environment %s: facts are not in ascending order: %w", e.Kind, ErrSchema)
-		}
-	}
-	return nil
-}
-
-// checkBoot enforces the two facts of [KindBoot].
-func (e *Environment) checkBoot() error {
-	log, _ := e.Get(FactEventLog)
-	list, _ := e.Get(FactIMA)
-	if len(e.Facts) != 2 || e.Facts[0].Name != FactEventLog || e.Facts[1].Name != FactIMA ||
-		log != NoBootLog && CheckDigest(log) != nil || list != NoBootLog && list != CarriedIMA ||
-		log == NoBootLog && list == NoBootLog {
-		return fmt.Errorf("environment %s: want %s and %s, not both none: %w", e.Kind, FactEventLog, FactIMA, ErrSchema)
-	}
-	return nil
 }
 
 // Origin is the data of the origin event, in canonical JSON: the register as

@@ -24,6 +24,9 @@ const (
 	// SchemeOMS is the root digest of an OpenSSF Model Signing manifest: SHA-256
 	// over the SHA-256 digests of its files in the manifest's order.
 	SchemeOMS = "oms-sha256"
+	// SchemeList is SHA-256 over the list of a folder's files as `sha256sum` prints
+	// it, in ascending order of the paths: unlike SchemeOMS it covers the names.
+	SchemeList = "list-sha256"
 )
 
 // maxVeritySalt is the longest salt of dm-verity in bytes.
@@ -37,6 +40,9 @@ func FSVerityDigest(sum [32]byte) string { return SchemeFSVerity + ":" + hex.Enc
 
 // OMSDigest returns the component digest of a manifest's root digest.
 func OMSDigest(sum [32]byte) string { return SchemeOMS + ":" + hex.EncodeToString(sum[:]) }
+
+// ListDigest returns the component digest of a list of files.
+func ListDigest(sum [32]byte) string { return SchemeList + ":" + hex.EncodeToString(sum[:]) }
 
 // DMVerityDigest returns the component digest of a dm-verity root digest made
 // with a salt of at most 256 bytes.
@@ -66,8 +72,8 @@ func CheckDigest(d string) error {
 func CheckComponentDigest(d string) error {
 	scheme, hexa, ok := strings.Cut(d, ":")
 	if !ok || !knownScheme(scheme) {
-		return fmt.Errorf("digest %q: unknown scheme, want %s, %s, %sHEX or %s: %w",
-			d, SchemeSHA256, SchemeFSVerity, SchemeDMVerity, SchemeOMS, ErrSchema)
+		return fmt.Errorf("digest %q: unknown scheme, want %s, %s, %sHEX, %s or %s: %w",
+			d, SchemeSHA256, SchemeFSVerity, SchemeDMVerity, SchemeOMS, SchemeList, ErrSchema)
 	}
 	if err := checkHex32(hexa); err != nil {
 		return fmt.Errorf("digest %q: %w", d, err)
@@ -77,7 +83,7 @@ func CheckComponentDigest(d string) error {
 
 func knownScheme(scheme string) bool {
 	switch scheme {
-	case SchemeSHA256, SchemeFSVerity, SchemeOMS:
+	case SchemeSHA256, SchemeFSVerity, SchemeOMS, SchemeList:
 		return true
 	}
 	salt, ok := strings.CutPrefix(scheme, SchemeDMVerity)

@@ -14,6 +14,7 @@ func TestComponentDigests(t *testing.T) {
 		"sha256:" + hex1:                               cer.SHA256Digest(sum),
 		"fsverity-sha256;block=4096:" + hex1:           cer.FSVerityDigest(sum),
 		"oms-sha256:" + hex1:                           cer.OMSDigest(sum),
+		"list-sha256:" + hex1:                          cer.ListDigest(sum),
 		"dmverity-sha256;block=4096;salt=-:" + hex1:    cer.DMVerityDigest(sum, nil),
 		"dmverity-sha256;block=4096;salt=00ff:" + hex1: cer.DMVerityDigest(sum, []byte{0, 255}),
 		"dmverity-sha256;block=4096;salt=" + strings.Repeat("00", 256) + ":" + hex1: cer.DMVerityDigest(sum, salt),

@@ -153,7 +153,8 @@ type Integrity struct {
 // counts.
 //
 // It differs from NexArt's own verifier in these points. What [Strict] refuses
-// is refused ([CodeCanonicalization]). A snapshot without protocolVersion
+// is refused ([CodeCanonicalization]), and so is a text of more than 1 Mi commas
+// and colons outside of strings. A snapshot without protocolVersion
 // counts as 1.2.0, as later releases have it; one that is not known is refused.
 // Prompt, input and output may be absent, and in 1.3.1 input and output may be
 // commitments; the result then lists them as withheld.
@@ -161,6 +162,9 @@ type Integrity struct {
 // The result is nil if and only if the error is not; the error is an
 // [*IntegrityError].
 func VerifyIntegrity(bundle []byte) (*Integrity, error) {
+	if err := checkValues(bundle); err != nil {
+		return nil, &IntegrityError{CodeCanonicalization, err}
+	}
 	v := verification{result: Integrity{Code: CodeOK}}
 	if err := v.doc.Read(bundle, limits.BundleDepth, false, bundleLevels); err != nil {
 		return nil, &IntegrityError{CodeCanonicalization, err}

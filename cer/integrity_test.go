@@ -3,7 +3,9 @@ package cer_test
 import (
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sworn-run/sworn/cer"
+	"github.com/sworn-run/sworn/internal/limits"
 )
 
 // resealed writes a bundle with the members given as JSON text, and a
@@ -220,4 +223,52 @@ func FuzzVerifyIntegrity(f *testing.F) {
 			t.Fatalf("a bundle of five members with gaps: %+v", got)
 		}
 	})
+}
+
+// TestIntegrityManyValues: what is remembered of a text is bounded, whatever its
+// members are.
+func TestIntegrityManyValues(t *testing.T) {
+	array := func(unit string, size int) []byte {
+		b := append([]byte("["), strings.Repeat(unit+",", size/(len(unit)+1))...)
+		return append(b[:len(b)-1], ']')
+	}
+	zeros := func(commas int) []byte { return array("0", 2*(commas+1)) }
+	for name, e := range map[string]struct {
+		text []byte
+		want cer.Code
+	}{
+		"as many":                 {zeros(limits.BundleValues), cer.CodeSchema},
+		"one more":                {zeros(limits.BundleValues + 1), cer.CodeCanonicalization},
+		"members to be sorted":    {array(`{"b":0,"a":0}`, 32<<20), cer.CodeCanonicalization},
+		"names with escapes":      {array(`{"\n":0}`, 32<<20), cer.CodeCanonicalization},
+		"members, as many":        {array(`{"b":0,"a":0}`, 14*limits.BundleValues/4), cer.CodeSchema},
+		"escapes, as many":        {array(`{"\n":0}`, 9*limits.BundleValues/2), cer.CodeSchema},
+		"both, as many":           {array(`{"b":0,"\n":0}`, 15*limits.BundleValues/4), cer.CodeSchema},
+		"in a string":             {[]byte(`"` + strings.Repeat(`,:\"`, limits.BundleValues) + `"`), cer.CodeSchema},
+		"one object to be sorted": {reversed(limits.BundleValues / 2), cer.CodeSchema},
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		got, err := cer.VerifyIntegrity(e.text)
+		runtime.ReadMemStats(&after)
+		if code := codeOf(t, got, err); code != e.want {
+			t.Errorf("%s: %v (%v), want %v", name, code, err, e.want)
+		}
+		if got := after.TotalAlloc - before.TotalAlloc; got > 256<<20 {
+			t.Errorf("%s: %d bytes allocated for a text of %d", name, got, len(e.text))
+		}
+		again, err := cer.Canonical(e.text)
+		if refused := e.want == cer.CodeCanonicalization; refused != errors.Is(err, cer.ErrStrict) || refused != (again == nil) {
+			t.Errorf("%s: canonical form of %d bytes, %v", name, len(again), err)
+		}
+	}
+}
+
+// reversed is an object of n members in the wrong order.
+func reversed(n int) []byte {
+	b := []byte("{")
+	for i := n; i > 0; i-- {
+		b = fmt.Appendf(b, `"%07d":0,`, i)
+	}
+	return append(b[:len(b)-1], '}')
 }

@@ -156,7 +156,11 @@ func (r *Runtime) check() error {
 
 // checkParts checks streams, exit and the lists.
 func (r *Runtime) checkParts() error {
-	for name, s := range map[string]*Stream{"input": &r.Input, "output": &r.Output, "stderr": &r.Stderr} {
+	for _, named := range []struct {
+		name string
+		*Stream
+	}{{"input", &r.Input}, {"output", &r.Output}, {"stderr", &r.Stderr}} {
+		name, s := named.name, named.Stream
 		if err := checkHex32(s.SHA256); err != nil {
 			return fmt.Errorf("runtime %s: %w", name, err)
 		}
@@ -199,7 +203,8 @@ func Applied(template []string, name string) bool {
 	if len(template) == 0 {
 		return false
 	}
-	return slices.ContainsFunc(template[1:], func(a string) bool { return strings.Contains(a, "{param:"+name+"}") })
+	placeholder := "{param:" + name + "}"
+	return slices.ContainsFunc(template[1:], func(a string) bool { return strings.Contains(a, placeholder) })
 }
 
 // CheckParameter refuses the name of a parameter that is empty or holds a brace:

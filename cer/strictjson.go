@@ -1,7 +1,6 @@
 package cer
 
 import (
-	"bytes"
 	"fmt"
 
 	"github.com/sworn-run/sworn/cer/internal/canon"
@@ -31,9 +30,12 @@ import (
 func Strict(b []byte, depth int) error { return canon.Check(b, depth, false) }
 
 // Canonical returns the RFC 8785 form of b, a fresh slice. b must pass
-// [Strict] at the depth of a NexArt bundle, 1,000; the error wraps
-// [ErrStrict].
+// [Strict] at the depth of a NexArt bundle, 1,000, and have at most 1 Mi commas
+// and colons outside of strings; the error wraps [ErrStrict].
 func Canonical(b []byte) ([]byte, error) {
+	if err := checkValues(b); err != nil {
+		return nil, err
+	}
 	d, err := canon.Parse(b, limits.BundleDepth, false, 0)
 	if err != nil {
 		return nil, err
@@ -48,6 +50,15 @@ func IsCanonical(b []byte) bool {
 	return err == nil && exact
 }
 
+// checkValues bounds what is remembered of a bundle that somebody else made. The
+// error wraps [ErrStrict].
+func checkValues(b []byte) error {
+	if !canon.FewValues(b, limits.BundleValues) {
+		return fmt.Errorf("%w: more than %d commas and colons", ErrStrict, limits.BundleValues)
+	}
+	return nil
+}
+
 // checkCanonical wants b to be strict, without a number of magnitude 2^53 or
 // more, and its own RFC 8785 form. The error wraps [ErrStrict].
 func checkCanonical(b []byte, depth int) error {
@@ -59,27 +70,4 @@ func checkCanonical(b []byte, depth int) error {
 		return fmt.Errorf("%w: not in canonical form (RFC 8785)", ErrStrict)
 	}
 	return nil
-}
-
-// skipString returns the index after the string that begins at i. It relies on no
-// grammar: of a string without an end it returns the end of the text.
-func skipString(b []byte, i int) int {
-	i++
-	end := bytes.IndexByte(b[i:], '"')
-	if end < 0 {
-		return len(b)
-	}
-	escape := bytes.IndexByte(b[i:i+end], '\\')
-	if escape < 0 {
-		return i + end + 1
-	}
-	for i += escape; i < len(b); i++ {
-		switch b[i] {
-		case '\\':
-			i++
-		case '"':
-			return i + 1
-		}
-	}
-	return len(b)
 }

@@ -29,6 +29,9 @@ func TestDirectoryOfAnother(t *testing.T) {
 				t.Fatal(err)
 			}
 			if err := spoil(dir); err != nil {
+				if os.Getenv("CI") != "" {
+					t.Fatalf("CI runs as root: %v", err)
+				}
 				t.Skipf("only root can give a directory away: %v", err)
 			}
 			s, err := StartSWTPM(context.Background(), Options{Dir: dir})

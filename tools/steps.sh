@@ -70,9 +70,12 @@ vet() {
 }
 
 staticcheck() {
-	local bin list
+	local bin list dir
 	bin=$(tool staticcheck)
 	"$bin" "${every[@]}"
+	for dir in $(nested); do
+		(cd "$dir" && "$bin" ./...)
+	done
 	list=$(tagged simulator)
 	[ -z "$list" ] || "$bin" -tags simulator $list
 	list=$(tagged vm)
@@ -121,7 +124,9 @@ race() {
 		gotest ./...
 	done
 	go=(go)
-	CGO_ENABLED=1 gotest -race "${every[@]}"
+	# A program with the race detector sleeps for a second before it ends, also those
+	# that the tests run.
+	GORACE="atexit_sleep_ms=20${GORACE:+ $GORACE}" CGO_ENABLED=1 gotest -race "${every[@]}"
 }
 
 # Every bit and every member of a real record, changed: whole only here, because
@@ -198,40 +203,60 @@ vm() {
 	gotest -timeout 25m -tags vm $list
 }
 
-# Every fuzz target for a while: SWORN_FUZZ_SECONDS (default 10) each, less if
-# all together would take more than SWORN_FUZZ_BUDGET (default 240).
+# Every fuzz target for a while: SWORN_FUZZ_SECONDS (default 10) of all processors
+# each, less if all together would take more than SWORN_FUZZ_BUDGET (default 240).
+# As many targets run at a time as there are processors, with one worker each.
 fuzz() {
-	local dir list targets=() entry each=${SWORN_FUZZ_SECONDS:-10} budget=${SWORN_FUZZ_BUDGET:-240}
-	for dir in $(files '*_test.go' | xargs -r -d '\n' grep -lE '^func Fuzz' | dirs); do
-		list=$(go test -list '^Fuzz' "$dir" | grep '^Fuzz') || fail "$dir has fuzz targets that go test does not see"
-		for entry in $list; do
-			targets+=("$dir $entry")
+	local jobs pkg list targets=() entry each=${SWORN_FUZZ_SECONDS:-10} budget=${SWORN_FUZZ_BUDGET:-240}
+	list=$(files '*_test.go' | xargs -r -d '\n' grep -lE '^func Fuzz' | dirs)
+	[ -n "$list" ] || { nothing "fuzz target" cer tpm verifier; return; }
+	jobs=$(nproc) corpus=$(go env GOCACHE)/fuzz module=$(go list -m)
+	export tmp corpus module
+	export -f fuzzbuild fuzzone say fail
+	go list $list >"$tmp/fuzzed"
+	xargs -P "$jobs" -L 1 bash -euo pipefail -c 'fuzzbuild "$@"' fuzzbuild <"$tmp/fuzzed"
+	while read -r pkg; do
+		for entry in $(<"$tmp/fuzz/$pkg/list"); do
+			targets+=("$pkg $entry")
 		done
-	done
-	[ ${#targets[@]} -gt 0 ] || { nothing "fuzz target" cer tpm verifier; return; }
+	done <"$tmp/fuzzed"
 	if [ $((each * ${#targets[@]})) -gt "$budget" ]; then
 		each=$((budget / ${#targets[@]}))
 		[ "$each" -ge 2 ] || each=2
 	fi
-	say "${#targets[@]} fuzz targets, $each s each"
-	for entry in "${targets[@]}"; do
-		fuzzone "$each" $entry
-	done
+	[ "$jobs" -le ${#targets[@]} ] || jobs=${#targets[@]}
+	each=$((each * jobs))
+	say "${#targets[@]} fuzz targets, $each s each, $jobs at a time"
+	printf '%s\n' "${targets[@]}" | xargs -P "$jobs" -L 1 bash -euo pipefail -c 'fuzzone "$@"' fuzzone "$each"
 }
 
-# fuzzone SECONDS DIR TARGET. The go command may report its own end of time as a
-# failure of the target when the machine is busy; only that is tried again.
+# fuzzbuild PACKAGE builds a package's tests for fuzzing, once for all of its targets,
+# and lists these.
+fuzzbuild() {
+	local at=$tmp/fuzz/$1
+	mkdir -p "$at"
+	go test -c -fuzz=. -o "$at/test" "$1"
+	(cd ".${1#"$module"}" && "$at/test" -test.list '^Fuzz') | grep '^Fuzz' >"$at/list" || fail "$1 has fuzz targets that go test does not see"
+}
+
+# fuzzone SECONDS PACKAGE TARGET runs a target as go test does. Where seeds and the
+# inputs kept from earlier runs took all its time, as on a busy machine, it gets more.
+# The testing package may report its own end of time as a failure of the target then;
+# that is tried again too.
 fuzzone() {
-	local try
-	for try in 1 2; do
-		if go test -run '^$' -fuzz "^$3\$" -fuzztime "$1s" -fuzzminimizetime 1x "$2" >"$tmp/fuzz" 2>&1; then
-			say "$2 $3: $(grep -oE 'execs: [0-9]+' "$tmp/fuzz" | tail -n 1)"
+	local more execs name=.${2#"$module"} at=$tmp/fuzz/$2
+	for more in 1 2 10; do
+		[ -x "$at/test" ] || exit 255 # The step was ended: xargs then starts no other target.
+		if ! (cd "$name" && "$at/test" -test.run '^$' -test.fuzz "^$3\$" -test.fuzztime "$(($1 * more))s" -test.fuzzminimizetime 1x \
+			-test.fuzzcachedir "$corpus/$2" -test.parallel 1 -test.timeout 10m -test.paniconexit0) >"$at/$3" 2>&1; then
+			grep -q 'context deadline exceeded' "$at/$3" && ! grep -qE 'Failing input|panic:' "$at/$3" || break
+		elif execs=$(grep -oE 'execs: [0-9]+' "$at/$3" | tail -n 1); then
+			say "$name $3: $execs"
 			return
 		fi
-		grep -q 'context deadline exceeded' "$tmp/fuzz" && ! grep -qE 'Failing input|panic:' "$tmp/fuzz" || break
 	done
-	cat "$tmp/fuzz"
-	fail "$2 $3 failed"
+	say "$(<"$at/$3")"
+	fail "$name $3 failed, or was not fuzzed in time"
 }
 
 # Two copies in folders of different names and depth, the second built with an

@@ -167,6 +167,29 @@ func FuzzVerify(f *testing.F) {
 	})
 }
 
+// FuzzQuoteSelection reads no less than parseQuote does, and the same.
+func FuzzQuoteSelection(f *testing.F) {
+	addSeeds(f, "quote_*_attest", 0)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s, err := QuoteSelection(b)
+		if err != nil && (s != nil || !errors.Is(err, attest.ErrForm)) {
+			t.Fatalf("%v, %v", s, err)
+		}
+		q, strict := parseQuote(b)
+		if strict != nil {
+			return
+		}
+		if err != nil || len(s) != len(q.selection) {
+			t.Fatalf("%v, %v", s, err)
+		}
+		for i := range s {
+			if s[i].Bank != q.selection[i].bank || !slices.Equal(s[i].Indices, q.selection[i].indices()) {
+				t.Fatalf("%+v", s[i])
+			}
+		}
+	})
+}
+
 // FuzzVerifyEK: a certificate that is accepted is one that the root issued, and
 // the name it was accepted by is exactly that of a TPM.
 func FuzzVerifyEK(f *testing.F) {

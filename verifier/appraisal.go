@@ -9,6 +9,7 @@ import (
 
 	"github.com/sworn-run/sworn/attest"
 	"github.com/sworn-run/sworn/cer"
+	"github.com/sworn-run/sworn/cer/oms"
 )
 
 // ErrInput is the caller's own mistake: no time, a policy that is no policy. It
@@ -57,6 +58,9 @@ type Input struct {
 	InputFile, OutputFile *File
 	// Weights ask whether these are the weights that were measured.
 	Weights []NamedFile
+	// Sigstore verifies model signatures that were made through Sigstore; nil if
+	// there is nothing that can, and then they are not established.
+	Sigstore oms.SigstoreVerifier
 	// Version and Digest identify the verifier in the report.
 	Version string
 	// Digest is SHA-256 of the verifier's executable; zeros if unknown.
@@ -84,6 +88,12 @@ type appraisal struct {
 	environments map[string]*cer.Environment
 	slots        []slotResult
 	boot         bootLogs
+	// items and byWeights are made when the first check asks.
+	items     []collateralItem
+	byWeights map[string][]*cer.Component
+
+	// What several checks need, made by the first that does.
+	policyLists map[componentID]bool
 
 	// Why something above is nil.
 	capsuleErr, bundleErr, hashErr, runtimeErr, statementErr, logErr, launchErr error

@@ -140,6 +140,7 @@ func (b *boot) rules(tb testing.TB) map[string]any {
 // forgery is a record made on that machine: its logs are carried, its registers
 // quoted beside the one that anchors the log.
 func (b *boot) forgery(tb testing.TB) forgery {
+	tb.Helper()
 	return forgery{
 		events: func(l *attest.Log) {
 			at := lastOf(l, attest.EventEnvironment)
@@ -191,7 +192,7 @@ func (b *boot) extend(tb testing.TB, l *attest.Log) {
 	setData(l, 0, data)
 }
 
-// locked puts another command line in the machine's place: the register of the
+// boots puts another command line in the machine's place: the register of the
 // kernel's stub and the rules are computed anew.
 func (b *boot) boots(tb testing.TB, cmdline string) {
 	tb.Helper()

@@ -49,6 +49,16 @@ func (a *appraisal) exclusive(isolation *cer.Environment) string {
 			return fmt.Sprintf("the job could open device %q", d)
 		}
 	}
+	numbers, _ := isolation.Get("device_numbers")
+	named, err := cer.NamedDevices(devices, numbers)
+	if err != nil {
+		return err.Error()
+	}
+	for _, d := range named {
+		if d.Launcher() {
+			return fmt.Sprintf("the job could open device %q, which is %s", d.Name, d.Number())
+		}
+	}
 	return ""
 }
 
@@ -74,16 +84,27 @@ func (a *appraisal) noLaunch() (outcome, bool) {
 	}
 }
 
+// componentID names a component: no two of a launch, or of a policy, have one.
+type componentID struct{ role, name string }
+
+// listed returns the components that the policy lists.
+func (a *appraisal) listed() map[componentID]bool {
+	if a.policyLists != nil {
+		return a.policyLists
+	}
+	a.policyLists = map[componentID]bool{}
+	for i := range a.in.Policy.Components {
+		a.policyLists[componentID{a.in.Policy.Components[i].Role, a.in.Policy.Components[i].Name}] = true
+	}
+	return a.policyLists
+}
+
 // unlisted returns the first component that the policy does not list; nil if it
 // lists all.
 func (a *appraisal) unlisted() *cer.Component {
-	type key struct{ role, name string }
-	listed := map[key]bool{}
-	for i := range a.in.Policy.Components {
-		listed[key{a.in.Policy.Components[i].Role, a.in.Policy.Components[i].Name}] = true
-	}
+	listed := a.listed()
 	for _, c := range a.components {
-		if !listed[key{c.Role, c.Name}] {
+		if !listed[componentID{c.Role, c.Name}] {
 			return c
 		}
 	}
@@ -100,7 +121,7 @@ func checkComponentsMatch(a *appraisal) outcome {
 	}
 	for i := range a.in.Policy.Components {
 		p := &a.in.Policy.Components[i]
-		key := (&cer.Component{Role: p.Role, Name: p.Name}).Key()
+		key := p.key()
 		found := measured[key]
 		if found == nil {
 			return failed(key+" was not measured").with(strings.Join(p.Digest, " or ")+string(p.Value), "")
@@ -121,6 +142,9 @@ func checkComponentsMatch(a *appraisal) outcome {
 		}
 	}
 	if problem := a.wrongManifest(); problem != "" {
+		return failed(problem)
+	}
+	if problem := a.unnamed(); problem != "" {
 		return failed(problem)
 	}
 	if a.in.Policy.Others != OthersReport {
@@ -296,19 +320,20 @@ func checkComputeInside(a *appraisal) outcome {
 			return failed(fmt.Sprintf("device %q is an accelerator, and no evidence in the record speaks for it", d)).with("", devices)
 		}
 	}
-	network, _ := iso.Get("network")
-	return passed(fmt.Sprintf("network %s, devices %s", network, devices))
-}
-
-// accelerator reports whether a device computes outside what the evidence
-// covers: a GPU or NPU, by the names that Linux gives their nodes.
-func accelerator(device string) bool {
-	for _, p := range []string{"nvidia", "dri/", "accel/", "kfd", "habanalabs", "neuron", "davinci", "vfio/"} {
-		if strings.HasPrefix(device, p) {
-			return true
-		}
+	numbers, _ := iso.Get("device_numbers")
+	named, err := cer.NamedDevices(devices, numbers)
+	if err != nil {
+		return failed(err.Error()).with("", numbers)
 	}
-	return false
+	seen := []string{"null urandom"}
+	for _, d := range named {
+		if acceleratorNumber(&d) {
+			return failed(fmt.Sprintf("device %q is an accelerator by its number %s, and no evidence in the record speaks for it", d.Name, d.Number())).with("", numbers)
+		}
+		seen = append(seen, fmt.Sprintf("%s (%s)", d.Name, d.Number()))
+	}
+	network, _ := iso.Get("network")
+	return passed(fmt.Sprintf("network %s, devices %s", network, strings.Join(seen, ", ")))
 }
 
 func askedNonceQuote(a *appraisal) bool {

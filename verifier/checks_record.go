@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -277,7 +278,7 @@ func claimSnapshot(a *appraisal) string {
 	if s.ModelVersion != nil || s.AppID != nil || s.SDKVersion == nil || *s.SDKVersion != cer.SDKVersion {
 		return "modelVersion, appId or sdkVersion is not what Sworn writes"
 	}
-	if fmt.Sprint(a.runtime.NotApplicable) != fmt.Sprint(wants.NotApplicable) {
+	if !slices.Equal(a.runtime.NotApplicable, wants.NotApplicable) {
 		return "notApplicable is not the list of the forced values"
 	}
 	return ""

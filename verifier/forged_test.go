@@ -250,6 +250,12 @@ func launchDeeds(t *testing.T) []deed {
 	facts := func(kind, name, value, check string) deed {
 		return withEvents(kind+" "+name+" "+value, check, func(l *attest.Log) { editEnvironment(t, l, kind, setFact(name, value)) })
 	}
+	withDevice := func(name, number string) deed {
+		return withEvents("device "+name, "compute.inside", func(l *attest.Log) {
+			editEnvironment(t, l, cer.KindIsolation, setFact("devices", "null urandom "+name))
+			editEnvironment(t, l, cer.KindIsolation, setFact("device_numbers", number))
+		})
+	}
 	// exclusive are the facts that both log.sole and launcher.exclusive rest on.
 	for _, name := range []string{"mount_ns", "pid_ns", "ipc_ns", "net_ns", "no_new_privs", "caps_dropped", "closed_root"} {
 		for _, value := range []string{"no", "", "YES", "yes "} {
@@ -265,8 +271,8 @@ func launchDeeds(t *testing.T) []deed {
 		facts(cer.KindIsolation, "read_only_root", "no", "components.closed"),
 		facts(cer.KindIsolation, "no_core", "no", "protection.memory"),
 		facts(cer.KindIsolation, "network", "host", "compute.inside"),
-		facts(cer.KindIsolation, "devices", "null urandom nvidia0", "compute.inside"),
-		facts(cer.KindIsolation, "devices", "host", "compute.inside"),
+		withDevice("nvidia0", "c195:0"),
+		facts(cer.KindIsolation, "devices", "host", "launcher.exclusive"),
 		facts(cer.KindIsolation, "devices", "null urandom null\u00a0urandom", "launcher.exclusive"),
 		facts(cer.KindIsolation, "devices", "null urandom tpmrm0", "launcher.exclusive"),
 		facts(cer.KindMemory, "swap", "/dev/vda2", "protection.memory"),
@@ -285,7 +291,7 @@ func launchDeeds(t *testing.T) []deed {
 				return slices.DeleteFunc(f, func(x cer.Fact) bool { return x.Name == "network" })
 			})
 		}),
-		facts(cer.KindIsolation, "devices", "null urandom dri/renderD128", "compute.inside"),
+		withDevice("dri/renderD128", "c226:128"),
 		withEvents("a protection that the policy does not list", "protection.storage", func(l *attest.Log) {
 			editComponent(t, l, cer.RoleWeights, func(c *cer.Component) { c.Protection = cer.ProtectionFSVerity })
 		}),
@@ -425,6 +431,9 @@ func recordDeeds() []deed {
 		rt("parameter applied", "runtime.claims", func(r *cer.Runtime) { r.Parameters[0].Applied = true }),
 		rt("parameters left out", "runtime.claims", func(r *cer.Runtime) { r.Parameters = []cer.Parameter{} }),
 		rt("notApplicable", "runtime.claims", func(r *cer.Runtime) { r.NotApplicable = []string{"prompt"} }),
+		rt("notApplicable in one piece", "runtime.claims", func(r *cer.Runtime) {
+			r.NotApplicable = []string{strings.Join(r.NotApplicable, " ")}
+		}),
 		rt("swap switched on during the job", "protection.memory", after("swap", "/dev/vda2")),
 		rt("a kernel loaded during the job", "protection.memory", after("kexec_loaded", "yes")),
 		rt("memory to a socket after the job", "protection.memory", after("core_pattern", "@dump")),

@@ -46,14 +46,23 @@ func NewPolicy(name string, components []*cer.Component, spki []string, bank att
 
 // PolicyFromRecord makes a policy from a known-good record: the record itself
 // must be trusted under it, with the given waivers, at time now. It asks later
-// records for a nonce if this one has one. The error wraps ErrInput, ErrPolicy,
-// or ErrRecord.
+// records for a nonce if this one has one. Model signatures that were made through
+// Sigstore are not established: for these there is [Input.PolicyFromRecord]. The
+// error wraps ErrInput, ErrPolicy, or ErrRecord.
 func PolicyFromRecord(capsule []byte, roots *TrustStore, now time.Time, name string, waive []Waiver) (*Policy, error) {
-	if now.IsZero() {
+	return Input{Roots: roots, Now: now}.PolicyFromRecord(capsule, name, waive)
+}
+
+// PolicyFromRecord makes a policy as the function of that name does, with the
+// input's Roots, Now and Sigstore; nothing else of it is looked at. Whoever signed
+// weights is listed for them: the key that signed, also where its certificate is
+// below an authority, or the identity in Sigstore's certificate.
+func (in Input) PolicyFromRecord(capsule []byte, name string, waive []Waiver) (*Policy, error) {
+	if in.Now.IsZero() {
 		return nil, fmt.Errorf("no time given: %w", ErrInput)
 	}
-	in := Input{Roots: roots, Now: now}
-	a := newAppraisal(&in, now, capsule)
+	in = Input{Roots: in.Roots, Now: in.Now, Sigstore: askOnce(in.Sigstore)}
+	a := newAppraisal(&in, in.Now, capsule)
 	draft := newReport(a)
 	if err := draft.Genuine(); err != nil {
 		return nil, err
@@ -69,8 +78,8 @@ func PolicyFromRecord(capsule []byte, roots *TrustStore, now time.Time, name str
 	p := NewPolicy(name, a.components, []string{cer.SHA256Digest(SPKIDigest(root.Certificate))}, s.slot.Register.Bank, s.slot.Register.Index)
 	p.Protection, p.Devices, p.Network = a.conditions()
 	for _, c := range a.signatures() {
-		if key, _ := a.modelSigned(c, nil); key != nil {
-			p.ModelSigners = append(p.ModelSigners, ModelSigner{Weights: c.Name, SPKI: []string{cer.SHA256Digest(*key)}})
+		if w := a.signerOf(c); w != nil {
+			p.ModelSigners = append(p.ModelSigners, *w)
 		}
 	}
 	p.Waive = append(p.Waive, waive...)
@@ -84,7 +93,7 @@ func PolicyFromRecord(capsule []byte, roots *TrustStore, now time.Time, name str
 	}
 	in.Policy, in.Nonce = p, a.statement.Nonce
 	var missing []string
-	final := newReport(newAppraisal(&in, now, capsule))
+	final := newReport(newAppraisal(&in, in.Now, capsule))
 	for i := range final.Checks {
 		if c := &final.Checks[i]; c.blocks() {
 			missing = append(missing, fmt.Sprintf("%s (%s)", c.ID, oneLine(c.Detail)))

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/sworn-run/sworn/cer"
+	"github.com/sworn-run/sworn/cer/oms"
 	"github.com/sworn-run/sworn/internal/limits"
 )
 
@@ -143,14 +145,30 @@ type PolicyComponent struct {
 	Value jsontext.Value `json:"value,omitzero"`
 }
 
+// key names the component as messages do.
+func (c *PolicyComponent) key() string {
+	return (&cer.Component{Role: c.Role, Name: c.Name}).Key()
+}
+
+// bindsNoNames reports whether the component is a manifest without a digest that
+// covers the names of its files.
+func (c *PolicyComponent) bindsNoNames() bool {
+	return c.Role == cer.RoleManifest && !slices.ContainsFunc(c.Digest, func(d string) bool { return cer.DigestScheme(d) == cer.SchemeList })
+}
+
 // ModelSigner asks for a model signature.
 type ModelSigner struct {
 	// Weights is the name of the weights, such as "default".
 	Weights string `json:"weights"`
 	// SPKI lists the acceptable signers' keys as "sha256:" and the lower-case
-	// hexadecimal SHA-256 of their SubjectPublicKeyInfo; any one. The key itself
-	// comes from the roots, role model-signer.
-	SPKI []string `json:"spki"`
+	// hexadecimal SHA-256 of their SubjectPublicKeyInfo; any one. Of a signature
+	// with a certificate, it may be the certificate's key or that of the authority
+	// it is below. The key or authority itself comes from the roots, role
+	// model-signer.
+	SPKI []string `json:"spki,omitzero"`
+	// Identities lists the acceptable signers of a signature through Sigstore; any
+	// one. There is at least one of SPKI or Identities.
+	Identities []oms.Identity `json:"identities,omitzero"`
 }
 
 // NoncePolicy says where the relying party's nonce must stand.
@@ -233,6 +251,10 @@ func (p *Policy) normalize(has *presence) error {
 	p.Components, p.Waive = nonEmpty(p.Components), nonEmpty(p.Waive)
 	p.Protection, p.Devices = nonEmpty(p.Protection), nonEmpty(p.Devices)
 	p.ModelSigners = nonEmpty(p.ModelSigners)
+	for i := range p.ModelSigners {
+		m := &p.ModelSigners[i]
+		m.SPKI, m.Identities = nonEmpty(m.SPKI), nonEmpty(m.Identities)
+	}
 	for name, f := range p.Formats {
 		f.Boot.normalize()
 		p.Formats[name] = f

@@ -20,6 +20,7 @@ func (p *Policy) Lint() []string {
 	l := linter{p: p}
 	l.formats()
 	l.components()
+	l.signers()
 	l.job()
 	l.freshness()
 	for _, w := range p.Waive {
@@ -105,6 +106,9 @@ func (l *linter) components() {
 		if n := alternatives(c.Digest); n > 1 {
 			l.say("%s: any one of %d digests of one scheme suffices", componentMember(i, c), n)
 		}
+		if c.bindsNoNames() {
+			l.say("%s: has no digest of scheme %s, so it binds no file names: each of its files must be listed as weights", componentMember(i, c), cer.SchemeList)
+		}
 		if c.Role == cer.RoleArgv && strings.Contains(string(c.Value), "{param:") {
 			l.say("%s: holds {param:…}, for which any value suffices; verdicts show it", componentMember(i, c))
 		}
@@ -184,4 +188,43 @@ func alternatives(digests []string) int {
 		most = max(most, schemes[cer.DigestScheme(d)])
 	}
 	return most
+}
+
+// signers looks at who may sign models.
+func (l *linter) signers() {
+	for i := range l.p.ModelSigners {
+		m := &l.p.ModelSigners[i]
+		at := fmt.Sprintf("model_signers[%d] (%s)", i, oneLine(m.Weights))
+		if n := len(m.SPKI); n > 1 {
+			l.say("%s.spki: any one of %d keys suffices", at, n)
+		}
+		if n := len(m.Identities); n > 1 {
+			l.say("%s.identities: any one of %d suffices", at, n)
+		}
+		if len(m.SPKI) > 0 && len(m.Identities) > 0 {
+			l.say("%s: a signature is by a key or by an identity, never by both: either suffices, and spki does not say whose key an identity signs with", at)
+		}
+		l.identities(at, m)
+		if l.p.Others == OthersRefuse && !slices.ContainsFunc(l.p.Components, func(c PolicyComponent) bool {
+			return c.Role == cer.RoleModelSignature && c.Name == m.Weights
+		}) {
+			l.say("%s: components lists no %s of that name, and others are refused: no record passes", at, cer.RoleModelSignature)
+		}
+	}
+	if len(l.p.ModelSigners) > 0 && l.waived("model.signature") {
+		l.say("model_signers: names signers, and model.signature is waived: anybody may have signed, or nobody")
+	}
+}
+
+// identities looks at identities that are not what Sigstore's certificates have.
+func (l *linter) identities(at string, m *ModelSigner) {
+	for j, id := range m.Identities {
+		at := fmt.Sprintf("%s.identities[%d]", at, j)
+		if !strings.HasPrefix(id.Issuer, "https://") {
+			l.say("%s.issuer: %q is no https address, as issuers are: it is compared as it stands", at, id.Issuer)
+		}
+		if strings.ContainsAny(id.Subject, "*^$\\") || strings.TrimSpace(id.Subject) != id.Subject {
+			l.say("%s.subject: %q looks like a pattern, or has blanks around it: it is compared as it stands", at, id.Subject)
+		}
+	}
 }

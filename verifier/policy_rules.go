@@ -161,13 +161,33 @@ func (p *Policy) checkSigners() error {
 		if m.Weights == "" || len(m.Weights) > maxComponentName || !utf8.ValidString(m.Weights) {
 			return policyError(at+".weights", "want the name of weights, such as default")
 		}
-		if n := len(m.SPKI); n == 0 || n > maxSPKI {
-			return policyError(at+".spki", "has %d keys, want 1 to %d", n, maxSPKI)
+		if err := m.check(at); err != nil {
+			return err
 		}
-		for j, s := range m.SPKI {
-			if err := checkKeyID(fmt.Sprintf("%s.spki[%d]", at, j), s, m.SPKI[:j]); err != nil {
-				return err
-			}
+	}
+	return nil
+}
+
+// check checks who may have signed.
+func (m *ModelSigner) check(at string) error {
+	if n := len(m.SPKI); n > maxSPKI || n == 0 && len(m.Identities) == 0 {
+		return policyError(at+".spki", "has %d keys, want 1 to %d, or identities", n, maxSPKI)
+	}
+	for j, s := range m.SPKI {
+		if err := checkKeyID(fmt.Sprintf("%s.spki[%d]", at, j), s, m.SPKI[:j]); err != nil {
+			return err
+		}
+	}
+	if n := len(m.Identities); n > maxSPKI {
+		return policyError(at+".identities", "has %d, limit %d", n, maxSPKI)
+	}
+	for j, id := range m.Identities {
+		member := fmt.Sprintf("%s.identities[%d]", at, j)
+		if err := id.Check(); err != nil {
+			return policyError(member, "%w", err)
+		}
+		if slices.Contains(m.Identities[:j], id) {
+			return policyError(member, "stands twice")
 		}
 	}
 	return nil

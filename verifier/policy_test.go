@@ -414,6 +414,13 @@ func TestPolicyLint(t *testing.T) {
 		}
 	}
 	for name, change := range map[string]func(p map[string]any){
+		"two model keys":    signers(map[string]any{"spki": []any{hexDigest(1), hexDigest(2)}}),
+		"two identities":    signers(map[string]any{"identities": []any{someone("a@example.com"), someone("b@example.com")}}),
+		"key and identity":  signers(map[string]any{"spki": []any{hexDigest(1)}, "identities": []any{someone("a@example.com")}}),
+		"pattern":           signers(map[string]any{"identities": []any{someone(".*@example.com$")}}),
+		"blank":             signers(map[string]any{"identities": []any{someone("a@example.com ")}}),
+		"issuer's address":  signers(map[string]any{"identities": []any{map[string]any{"issuer": "issuer.example", "subject": "a@example.com"}}}),
+		"no signature":      set("model_signers", []any{map[string]any{"weights": "default", "spki": []any{hexDigest(1)}}}).change,
 		"no token":          func(p map[string]any) { p["time"] = map[string]any{} },
 		"two roots":         identity("spki", []any{hexDigest(1), hexDigest(2)}).change,
 		"two digests":       component("role", "file", "name", "x", "digest", []any{hexDigest(1), hexDigest(2)}).change,
@@ -449,5 +456,29 @@ func TestPolicyLint(t *testing.T) {
 				t.Errorf("lint says %q, want lines", got)
 			}
 		})
+	}
+}
+
+// A policy that names signers and waives the check by which they count says so.
+func TestPolicyLintWaivedSigners(t *testing.T) {
+	b := edit(t, func(p map[string]any) {
+		signers(map[string]any{"identities": []any{someone("a@example.com")}})(p)
+		waive("model.signature", "test").change(p)
+	})
+	if got := parsePolicy(t, b).Lint(); !slices.ContainsFunc(got, func(s string) bool { return strings.HasPrefix(s, "model_signers: names signers") }) {
+		t.Errorf("lint says %q", got)
+	}
+}
+
+func someone(subject string) map[string]any {
+	return map[string]any{"issuer": "https://issuer.example", "subject": subject}
+}
+
+// signers lists who may sign the weights, whose signature is listed too.
+func signers(who map[string]any) func(p map[string]any) {
+	who["weights"] = "default"
+	return func(p map[string]any) {
+		p["model_signers"] = []any{who}
+		component("role", "model-signature", "name", "default", "digest", []any{hexDigest(9)}).change(p)
 	}
 }

@@ -184,6 +184,7 @@ func Verify(capsule []byte, in Input) (*Report, error) {
 	if in.Nonce != nil && (len(in.Nonce) < attest.MinNonce || len(in.Nonce) > attest.MaxNonce) {
 		return nil, fmt.Errorf("nonce of %d bytes, want %d to %d: %w", len(in.Nonce), attest.MinNonce, attest.MaxNonce, ErrInput)
 	}
+	in.Sigstore = askOnce(in.Sigstore)
 	r := newReport(newAppraisal(&in, in.Now, capsule))
 	if !in.At.IsZero() {
 		h := newReport(newAppraisal(&in, in.At, capsule))

@@ -26,9 +26,14 @@ var ErrRoots = errors.New("invalid roots folder")
 const (
 	// roleTPMAK is the role of those who certify the attestation keys of TPMs.
 	roleTPMAK = "tpm-ak"
-	// roleModelSigner is the role of the keys that sign models. Its files are
-	// public keys, not certificates.
+	// roleModelSigner is the role of those who sign models: keys by themselves,
+	// or authorities that certify keys.
 	roleModelSigner = "model-signer"
+	// productAuthority tells an authority of role model-signer from a key in
+	// TrustStore.Digest: a signature by a key is not one below it.
+	productAuthority = "ca"
+	// productSigstore stands there for the trusted root of a Sigstore.
+	productSigstore = "sigstore"
 )
 
 // labelRoots starts what TrustStore.Digest hashes.
@@ -58,8 +63,6 @@ type rootRole struct {
 	products []string
 	// selfSigned: roots only, no intermediates.
 	selfSigned bool
-	// keys: public keys, no certificates.
-	keys bool
 }
 
 // rootRoles returns the roles of this version.
@@ -71,7 +74,7 @@ func rootRoles() []rootRole {
 		{name: "intel-sgx", selfSigned: true},
 		{name: "aws-nitro", selfSigned: true},
 		{name: "tsa"},
-		{name: roleModelSigner, keys: true},
+		{name: roleModelSigner},
 	}
 }
 
@@ -80,16 +83,21 @@ func rootRoles() []rootRole {
 type TrustStore struct {
 	// roots are in the order of their paths.
 	roots []attest.Root
-	// signers are the keys of role model-signer, in the order of their paths.
+	// signers are those of role model-signer, in the order of their paths.
 	signers []Signer
+	// sigstore is the trusted root of a Sigstore; nil if there is none.
+	sigstore []byte
 }
 
-// Signer is a public key that signs models.
+// Signer is who signs models: a public key, or an authority that certifies the
+// keys of those who do. One of Key and Authority is nil.
 type Signer struct {
-	// SPKI is SHA-256 of the key's SubjectPublicKeyInfo.
+	// SPKI is SHA-256 of the SubjectPublicKeyInfo of the key or the authority.
 	SPKI [32]byte
 	// Key is an *ecdsa.PublicKey on P-256, P-384 or P-521.
 	Key crypto.PublicKey
+	// Authority is a CA's certificate. Its dates are judged at the verdict's time.
+	Authority *x509.Certificate
 }
 
 // NewTrustStore reads the files of a roots folder, in any order. Each holds one
@@ -101,7 +109,9 @@ type Signer struct {
 // or above 8,192 bits, a certificate that stands twice in a role, a key under two products, a
 // certificate issued to its own subject whose signature is not its own, and in
 // amd-ark, intel-sgx and aws-nitro any other than such. Dates are not looked
-// at: a Scheme judges them at the verdict's time. No files make an empty store.
+// at: a Scheme judges them at the verdict's time. In model-signer an ECDSA public
+// key in the same encodings may stand for itself, and one file whose name ends in
+// .json is a trusted root of a Sigstore. No files make an empty store.
 // The error wraps ErrRoots and names the path.
 func NewTrustStore(files []RootFile) (*TrustStore, error) {
 	if len(files) > limits.RootsFiles {
@@ -159,7 +169,7 @@ func parseRoot(f RootFile) (*attest.Root, error) {
 	if n := len(f.Data); n == 0 || n > limits.RootsFile {
 		return nil, fmt.Errorf("has %d bytes, want 1 to %d", n, limits.RootsFile)
 	}
-	der, err := onePEM(f.Data, "CERTIFICATE")
+	der, _, err := onePEM(f.Data, pemCertificate)
 	if err != nil {
 		return nil, err
 	}
@@ -206,37 +216,40 @@ func parseRootPath(p string) (role rootRole, product string, err error) {
 	return role, product, nil
 }
 
-// The boundaries of PEM (RFC 7468, section 2).
+// The boundaries of PEM (RFC 7468, section 2), and its types.
 const (
-	pemBegin = "-----BEGIN "
-	pemEnd   = "-----END "
+	pemBegin       = "-----BEGIN "
+	pemEnd         = "-----END "
+	pemCertificate = "CERTIFICATE"
+	pemPublicKey   = "PUBLIC KEY"
 )
 
-// onePEM returns the DER of a file that is DER, or PEM that is one object of the
-// given type, without headers, and nothing but blanks around it.
-func onePEM(data []byte, pemType string) ([]byte, error) {
+// onePEM returns the DER of a file that is DER, or PEM that is one object of a
+// type that is wanted, without headers, and nothing but blanks around it; and that
+// type.
+func onePEM(data []byte, types ...string) (der []byte, pemType string, err error) {
 	text := bytes.Trim(data, " \t\r\n")
 	if !bytes.HasPrefix(text, []byte(pemBegin)) {
 		if bytes.Contains(data, []byte(pemBegin)) {
-			return nil, errors.New("has something before its PEM block, want one object and nothing else")
+			return nil, "", errors.New("has something before its PEM block, want one object and nothing else")
 		}
-		return data, nil
+		return data, "", nil
 	}
 	if bytes.Count(text, []byte(pemBegin)) != 1 || bytes.Count(text, []byte(pemEnd)) != 1 {
-		return nil, errors.New("has more than one PEM block, want one object")
+		return nil, "", errors.New("has more than one PEM block, want one object")
 	}
 	block, rest := pem.Decode(text)
 	switch {
 	case block == nil:
-		return nil, errors.New("is not PEM")
-	case block.Type != pemType:
-		return nil, fmt.Errorf("holds a PEM block of type %q, want %s", block.Type, pemType)
+		return nil, "", errors.New("is not PEM")
+	case !slices.Contains(types, block.Type):
+		return nil, "", fmt.Errorf("holds a PEM block of type %q, want %s", block.Type, strings.Join(types, " or "))
 	case len(block.Headers) != 0:
-		return nil, errors.New("has PEM headers, want none")
+		return nil, "", errors.New("has PEM headers, want none")
 	case len(rest) != 0:
-		return nil, errors.New("has something after its PEM block, want one object and nothing else")
+		return nil, "", errors.New("has something after its PEM block, want one object and nothing else")
 	}
-	return block.Bytes, nil
+	return block.Bytes, block.Type, nil
 }
 
 // checkRoot checks what a certificate must be to anchor anything, at any time.
@@ -274,7 +287,8 @@ func (s *TrustStore) Anchors() *attest.Anchors {
 	return &attest.Anchors{Roots: slices.Clone(s.roots)}
 }
 
-// Signers returns the keys of role model-signer. A nil store has none.
+// Signers returns the keys and authorities of role model-signer, in the order of
+// their paths. A nil store has none.
 func (s *TrustStore) Signers() []Signer {
 	if s == nil {
 		return nil
@@ -282,8 +296,7 @@ func (s *TrustStore) Signers() []Signer {
 	return slices.Clone(s.signers)
 }
 
-// addSigner reads one file of role model-signer: a public key in DER or PEM
-// (SubjectPublicKeyInfo) of ECDSA. Its errors continue a sentence
+// addSigner reads one file of role model-signer. Its errors continue a sentence
 // that begins with the path.
 func (s *TrustStore) addSigner(f RootFile) error {
 	if _, _, err := parseRootPath(f.Path); err != nil {
@@ -292,34 +305,87 @@ func (s *TrustStore) addSigner(f RootFile) error {
 	if n := len(f.Data); n == 0 || n > limits.RootsFile {
 		return fmt.Errorf("has %d bytes, want 1 to %d", n, limits.RootsFile)
 	}
-	der, err := onePEM(f.Data, "PUBLIC KEY")
+	if path.Ext(f.Path) == ".json" {
+		return s.addSigstore(f.Data)
+	}
+	der, pemType, err := onePEM(f.Data, pemPublicKey, pemCertificate)
 	if err != nil {
 		return err
 	}
-	key, err := x509.ParsePKIXPublicKey(der)
-	if err != nil {
-		return fmt.Errorf("is not one public key (SubjectPublicKeyInfo): %w", err)
-	}
-	spki, err := oms.KeyID(key)
+	signer, err := parseSigner(bytes.Clone(der), pemType)
 	if err != nil {
 		return err
 	}
-	if slices.ContainsFunc(s.signers, func(o Signer) bool { return o.SPKI == spki }) {
-		return errors.New("has a key that is there already")
+	for _, o := range s.signers {
+		switch {
+		case o.Key != nil && signer.Key != nil && o.SPKI == signer.SPKI:
+			return errors.New("has a key that is there already")
+		case o.Authority != nil && signer.Authority != nil && o.Authority.Equal(signer.Authority):
+			return errors.New("has a certificate that is there already")
+		}
 	}
-	s.signers = append(s.signers, Signer{SPKI: spki, Key: key})
+	s.signers = append(s.signers, *signer)
 	return nil
 }
 
-// Empty reports whether there is neither root nor key in the store.
-func (s *TrustStore) Empty() bool { return s == nil || len(s.roots) == 0 && len(s.signers) == 0 }
+// parseSigner parses a public key (SubjectPublicKeyInfo) of ECDSA or a CA's
+// certificate: the one that pemType says, either without it. No DER is both.
+func parseSigner(der []byte, pemType string) (*Signer, error) {
+	key, keyErr := x509.ParsePKIXPublicKey(der)
+	if keyErr == nil && pemType != pemCertificate {
+		spki, err := oms.KeyID(key)
+		if err != nil {
+			return nil, err
+		}
+		return &Signer{SPKI: spki, Key: key}, nil
+	}
+	if pemType == pemPublicKey {
+		return nil, fmt.Errorf("is not one public key (SubjectPublicKeyInfo): %w", keyErr)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, fmt.Errorf("is not one public key (SubjectPublicKeyInfo) or X.509 certificate: %w", err)
+	}
+	if err := checkRoot(cert, false); err != nil {
+		return nil, err
+	}
+	return &Signer{SPKI: SPKIDigest(cert), Authority: cert}, nil
+}
+
+// SigstoreRoot returns the trusted root of a Sigstore, as it was given; nil if
+// there is none.
+func (s *TrustStore) SigstoreRoot() []byte {
+	if s == nil {
+		return nil
+	}
+	return bytes.Clone(s.sigstore)
+}
+
+// addSigstore takes over the trusted root of a Sigstore.
+func (s *TrustStore) addSigstore(data []byte) error {
+	if err := oms.CheckTrustedRoot(data); err != nil {
+		return fmt.Errorf("is no Sigstore trusted root: %w", err)
+	}
+	if s.sigstore != nil {
+		return errors.New("is a second Sigstore trusted root, want one")
+	}
+	s.sigstore = bytes.Clone(data)
+	return nil
+}
+
+// Empty reports whether there is neither root nor signer in the store.
+func (s *TrustStore) Empty() bool {
+	return s == nil || len(s.roots) == 0 && len(s.signers) == 0 && s.sigstore == nil
+}
 
 // Digest identifies what is trusted, whatever the files are called and however
 // they are encoded: SHA-256 over the ASCII label "sworn.run/roots/v1", a NUL,
 // and for each root, sorted by these bytes, the length of its role in one byte,
 // the role, the length of its product in one byte, the product, and
-// [SPKIDigest] of its certificate; a signer counts like a root of its role. A nil
-// store is an empty one.
+// [SPKIDigest] of its certificate; a key of role model-signer counts like a root
+// of its role, an authority of it like one of product "ca", and a Sigstore's trusted
+// root like one of product "sigstore", with SHA-256 of the file. A nil store is an
+// empty one.
 func (s *TrustStore) Digest() [32]byte {
 	var entries [][]byte
 	if s != nil {
@@ -327,8 +393,15 @@ func (s *TrustStore) Digest() [32]byte {
 			entries = append(entries, digestEntry(s.roots[i].Role, s.roots[i].Product, SPKIDigest(s.roots[i].Certificate)))
 		}
 		for _, k := range s.signers {
-			entries = append(entries, digestEntry(roleModelSigner, "", k.SPKI))
+			product := ""
+			if k.Authority != nil {
+				product = productAuthority
+			}
+			entries = append(entries, digestEntry(roleModelSigner, product, k.SPKI))
 		}
+	}
+	if sum := sha256.Sum256(s.SigstoreRoot()); s != nil && s.sigstore != nil {
+		entries = append(entries, digestEntry(roleModelSigner, productSigstore, sum))
 	}
 	slices.SortFunc(entries, bytes.Compare)
 	return sha256.Sum256(append([]byte(labelRoots), bytes.Join(entries, nil)...))

@@ -182,7 +182,7 @@ func TestTrustStoreRefusesPaths(t *testing.T) {
 	for _, p := range []string{
 		"", ".", "/", "maker.pem", "tpm-ak", "/tpm-ak/maker.pem", "tpm-ak/", "tpm-ak//maker.pem", "./tpm-ak/maker.pem", "tpm-ak/../tpm-ek/maker.pem",
 		"../tpm-ak/maker.pem", "tpm-ak/.maker.pem", ".tpm-ak/maker.pem", "tpm-ak/.git/maker.pem", "tpm-ak/sub/maker.pem", "tpm-ak\\maker.pem",
-		"tpm-ak/\x00", "tpm-ak/\xff", "TPM-AK/maker.pem", "tpm-ak /maker.pem", "model-signer/maker.pem", "ledger/entry.json", "nexart-node/key.json", "arm-cca/root.pem",
+		"tpm-ak/\x00", "tpm-ak/\xff", "TPM-AK/maker.pem", "tpm-ak /maker.pem", "ledger/entry.json", "nexart-node/key.json", "arm-cca/root.pem",
 		"amd-ark/ark.pem", "amd-ark/milan/ark.pem", "amd-ark/Siena/ark.pem", "amd-ark/Milan", "amd-ark/Milan/sub/ark.pem", "intel-sgx/Milan/root.pem",
 	} {
 		t.Run(strings.ReplaceAll(p, "/", "|"), func(t *testing.T) {
@@ -342,7 +342,8 @@ func FuzzNewTrustStore(f *testing.F) {
 	root := issue(f, "root", newKey(f), nil, nil)
 	sub := issue(f, "sub", newKey(f), root, nil)
 	text := asPEM("CERTIFICATE", root.cert.Raw)
-	for _, p := range []string{"tpm-ak/maker.pem", "amd-ark/Milan/ark", "tsa/x", "tpm-ek/.x", "../x"} {
+	for _, p := range []string{"tpm-ak/maker.pem", "amd-ark/Milan/ark", "tsa/x", "tpm-ek/.x", "../x", "model-signer/x"} {
+		f.Add(p, root.cert.RawSubjectPublicKeyInfo)
 		f.Add(p, root.cert.Raw)
 		f.Add(p, text)
 		f.Add(p, sub.cert.Raw)
@@ -353,6 +354,13 @@ func FuzzNewTrustStore(f *testing.F) {
 		if err != nil {
 			if s != nil || !errors.Is(err, verifier.ErrRoots) {
 				t.Fatalf("store %v, error %v", s, err)
+			}
+			return
+		}
+		if signers := s.Signers(); len(signers) > 0 {
+			k := signers[0]
+			if !strings.HasPrefix(p, "model-signer/") || len(signers) != 1 || (k.Key == nil) != (k.Authority != nil && k.Authority.IsCA) {
+				t.Fatalf("signers %+v", signers)
 			}
 			return
 		}

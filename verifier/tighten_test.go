@@ -100,12 +100,18 @@ func TestPolicyAllows(t *testing.T) {
 	iso := func(name, value string) forgery {
 		return forgery{events: func(l *attest.Log) { editEnvironment(t, l, cer.KindIsolation, setFact(name, value)) }}
 	}
+	device := func(name, number string) forgery {
+		return forgery{events: func(l *attest.Log) {
+			editEnvironment(t, l, cer.KindIsolation, setFact("devices", "null urandom "+name))
+			editEnvironment(t, l, cer.KindIsolation, setFact("device_numbers", number))
+		}}
+	}
 	for _, x := range []struct {
 		name   string
 		record forgery
 		change func(p map[string]any)
 	}{
-		{"a device", iso("devices", "null urandom fuse"), func(p map[string]any) { p["devices"] = []any{"fuse"} }},
+		{"a device", device("fuse", "c10:229"), func(p map[string]any) { p["devices"] = []any{"fuse"} }},
 		{"a network", iso("network", "host"), func(p map[string]any) { p["network"] = true }},
 		{"another exit code", forgery{runtime: func(r *cer.Runtime) { r.Exit.Code = 3 }}, func(p map[string]any) { p["exit"] = []any{3} }},
 		{"an unfinished earlier launch", forgery{events: func(l *attest.Log) {
@@ -136,9 +142,13 @@ func TestPolicyAllows(t *testing.T) {
 // and whoever checks the policy is told.
 func TestAccelerators(t *testing.T) {
 	f := newForger(t)
-	for _, device := range []string{"nvidia0", "nvidia-uvm", "dri/renderD128", "accel/accel0", "kfd", "vfio/1"} {
+	for _, device := range []string{
+		"nvidia0", "nvidia-uvm", "dri/renderD128", "accel/accel0", "kfd", "vfio/1", "apex_0", "hailo0", "nvhost-ctrl", "hl0",
+		"hl_controlD0", "habanalabs/hl0", "davinci0", "mali0", "tenstorrent/0", "bus/usb/001/002", "kgsl-3d0", "uio0",
+	} {
 		file := f.record(t, forgery{events: func(l *attest.Log) {
 			editEnvironment(t, l, cer.KindIsolation, setFact("devices", "null urandom "+device))
+			editEnvironment(t, l, cer.KindIsolation, setFact("device_numbers", "c240:0"))
 		}})
 		in := f.input(t, func(p map[string]any) { p["devices"] = []any{device} })
 		r := verify(t, file, in)
@@ -148,6 +158,46 @@ func TestAccelerators(t *testing.T) {
 		}
 		if !slices.ContainsFunc(in.Policy.Lint(), func(s string) bool { return strings.Contains(s, "compute.inside cannot pass") }) {
 			t.Errorf("%s: the policy is not said to fail", device)
+		}
+	}
+}
+
+// TestDeviceNumbers: a named device has a number in the record, in its one spelling,
+// and what the number says counts beside the name.
+func TestDeviceNumbers(t *testing.T) {
+	f := newForger(t)
+	for _, x := range []struct {
+		devices, numbers, check string
+	}{
+		{"null urandom fuse", "c10:229", ""},
+		{"null urandom fuse full", "c10:229 c1:7", ""},
+		{"null urandom fuse", "b7:0", ""},
+		{"null urandom fuse", "c195:0", "compute.inside"},
+		{"null urandom fuse", "c226:128", "compute.inside"},
+		{"null urandom fuse", "c261:0", "compute.inside"},
+		{"null urandom fuse", "c10:196", "compute.inside"},
+		{"null urandom fuse", "b195:0", ""},
+		{"null urandom fuse", "c10:224", "launcher.exclusive"},
+		{"null urandom fuse", "c1:1", "launcher.exclusive"},
+		{"null urandom fuse", "c1:4", "launcher.exclusive"},
+		{"null urandom fuse", "", "launcher.exclusive"},
+		{"null urandom fuse full", "c10:229", "launcher.exclusive"},
+		{"null urandom fuse", "c10:229 c1:7", "launcher.exclusive"},
+		{"null urandom", "c10:229", "launcher.exclusive"},
+		{"null urandom fuse", "c10:0229", "launcher.exclusive"},
+		{"null urandom fuse", "c+10:229", "launcher.exclusive"},
+		{"null urandom fuse", "10:229", "launcher.exclusive"},
+		{"null urandom fuse", "c10", "launcher.exclusive"},
+		{"null urandom fuse", "c10:4294967296", "launcher.exclusive"},
+		{"null urandom fuse", " c10:229", "launcher.exclusive"},
+	} {
+		file := f.record(t, forgery{events: func(l *attest.Log) {
+			editEnvironment(t, l, cer.KindIsolation, setFact("devices", x.devices))
+			editEnvironment(t, l, cer.KindIsolation, setFact("device_numbers", x.numbers))
+		}})
+		r := verify(t, file, f.input(t, func(p map[string]any) { p["devices"] = []any{"fuse", "full"} }))
+		if blocked := blocking(r); r.Trusted != (x.check == "") || x.check != "" && !slices.Contains(blocked, x.check) {
+			t.Errorf("%s with %q: %s; blocked by %v", x.devices, x.numbers, r.Headline, blocked)
 		}
 	}
 }

@@ -16,7 +16,6 @@
 package nexart
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -236,34 +235,10 @@ func Verify(file []byte, keys *Keys) *Report {
 
 // parse reads strict JSON, of which it counts the values first.
 func parse(b []byte, depth int) (*canon.Doc, error) {
-	if !fewValues(b) {
+	if !canon.FewValues(b, limits.BundleValues) {
 		return nil, fmt.Errorf("%w: more than %d commas and colons", canon.ErrStrict, limits.BundleValues)
 	}
 	return canon.Parse(b, depth, false, keepLevels)
-}
-
-// fewValues counts commas and colons outside of strings.
-func fewValues(b []byte) bool {
-	n := 0
-	for len(b) > 0 && n <= limits.BundleValues {
-		i := bytes.IndexAny(b, `",:`)
-		if i < 0 {
-			break
-		}
-		inString := b[i] == '"'
-		if b = b[i+1:]; !inString {
-			n++
-			continue
-		}
-		for len(b) > 0 && b[0] != '"' {
-			if b[0] == '\\' && len(b) > 1 {
-				b = b[1:]
-			}
-			b = b[1:]
-		}
-		b = b[min(1, len(b)):]
-	}
-	return n <= limits.BundleValues
 }
 
 // check is the verification of one record.

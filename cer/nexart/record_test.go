@@ -228,12 +228,23 @@ func TestHostile(t *testing.T) {
 			}
 			return took
 		}
-		// Eight times the members take eight times as long, or sixty-four times.
-		few, many := took(10_000), took(80_000)
-		if many > 24*few+time.Second {
-			t.Errorf("%s took %v, and with eight times the members %v", name, few, many)
-		}
+		inProportion(t, name, took)
 	}
+}
+
+// inProportion wants eight times the members to take eight times as long, and not
+// sixty-four times. What else the machine does takes its time once, and not four
+// times in a row.
+func inProportion(t *testing.T, name string, took func(members int) time.Duration) {
+	t.Helper()
+	for range 4 {
+		few, many := took(10_000), took(80_000)
+		if many <= 24*few {
+			return
+		}
+		t.Logf("%s took %v, and with eight times the members %v", name, few, many)
+	}
+	t.Errorf("%s: the cost is not in proportion", name)
 }
 
 // TestNames: every status, verdict, code and kind has a name of its own, and what

@@ -56,7 +56,7 @@ func Seal(snapshot []byte, o SealOptions) ([]byte, error) {
 	}
 	out := assemble(parts, cer.FormatTime(o.CreatedAt), len(snapshot))
 	// What a verifier would not accept is not handed out.
-	if len(out) > limits.CapsuleFile || !fewValues(out) {
+	if len(out) > limits.CapsuleFile || !canon.FewValues(out, limits.BundleValues) {
 		return nil, fmt.Errorf("sealing: %w: a bundle of %d bytes, at most %d, and at most %d commas and colons",
 			ErrSnapshot, len(out), limits.CapsuleFile, limits.BundleValues)
 	}
@@ -106,9 +106,10 @@ func (o *SealOptions) complete(s canon.Value) ([]part, error) {
 		}
 		parts = append(parts, part{f.name, []byte(`"` + f.want + `"`)})
 	}
+	set := parts // A snapshot has no name twice: only these can be there already.
 	for i := range s.Len() {
 		name, v := s.Member(i)
-		if !slices.ContainsFunc(parts, func(p part) bool { return p.name == name }) {
+		if !slices.ContainsFunc(set, func(p part) bool { return p.name == name }) {
 			parts = append(parts, part{name, v.Canonical()})
 		}
 	}

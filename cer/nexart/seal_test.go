@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -147,5 +149,23 @@ func FuzzSeal(f *testing.F) {
 		if r.Integrity != nexart.StatusPass || len(r.Codes) > 0 || r.Receipt != nexart.StatusSkipped || r.Envelope != nexart.StatusSkipped {
 			t.Fatalf("%q: %+v", got, r)
 		}
+	})
+}
+
+// TestSealManyMembers: members that are sealed as they are cost no more than in
+// proportion.
+func TestSealManyMembers(t *testing.T) {
+	record := string(canonical(t, snapshot()))
+	inProportion(t, "a snapshot", func(members int) time.Duration {
+		var many strings.Builder
+		for i := range members {
+			fmt.Fprintf(&many, `"m%d":0,`, i)
+		}
+		text := []byte("{" + many.String() + record[1:])
+		began := time.Now()
+		if _, err := nexart.Seal(text, nexart.SealOptions{CreatedAt: at}); err != nil {
+			t.Fatal(err)
+		}
+		return time.Since(began)
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/sworn-run/sworn/cer"
+	"github.com/sworn-run/sworn/cer/internal/canon"
 	"github.com/sworn-run/sworn/internal/limits"
 )
 
@@ -76,13 +77,17 @@ type (
 	}
 )
 
-// Parse parses a signature file of at most 8 MiB. It refuses text that is not
+// Parse parses a signature file of at most 8 MiB and 65,536 commas and colons
+// outside of strings, of which a genuine one has some dozens. It refuses text that is not
 // strict JSON, names that occur twice, members that the format does not have, and
 // anything but one signature. Entries of Sigstore's log and time stamps are not
 // looked into. The error wraps [ErrMalformed] or [ErrUnsupported].
 func Parse(b []byte) (*Signature, error) {
 	if len(b) > limits.ModelSignature {
 		return nil, fmt.Errorf("%w: %d bytes, at most %d", ErrMalformed, len(b), limits.ModelSignature)
+	}
+	if !canon.FewValues(b, limits.CapsuleValues) {
+		return nil, fmt.Errorf("%w: more than %d commas and colons", ErrMalformed, limits.CapsuleValues)
 	}
 	var w wireBundle
 	if err := cer.UnmarshalStrict(b, limits.CapsuleDepth, &w); err != nil {

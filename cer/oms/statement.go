@@ -8,6 +8,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/sworn-run/sworn/cer"
+	"github.com/sworn-run/sworn/cer/internal/canon"
 	"github.com/sworn-run/sworn/internal/limits"
 )
 
@@ -68,6 +69,9 @@ func parseStatement(payload []byte, compat bool) (*Manifest, error) {
 		subjects        []wireSubject
 		body            jsontext.Value
 	)
+	if !canon.FewValues(payload, limits.BundleValues) {
+		return nil, fmt.Errorf("%w: statement of more than %d commas and colons", ErrMalformed, limits.BundleValues)
+	}
 	if err := members("statement", payload, map[string]any{
 		"_type": &kind, "predicateType": &predicate, "subject": &subjects, "predicate": &body,
 	}); err != nil {

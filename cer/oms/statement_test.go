@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -152,6 +153,26 @@ func TestCompatSignature(t *testing.T) {
 		if m, err := verifyPayload(t, key, []byte(goodStatement), toSign); m != nil || !errors.Is(err, ErrUntrusted) {
 			t.Errorf("%s: %+v, %v", name, m, err)
 		}
+	}
+}
+
+// TestParseManyValues: what could be built of a bundle or of a statement is
+// bounded before it is, even if it is signed.
+func TestParseManyValues(t *testing.T) {
+	var before, after runtime.MemStats
+	text := []byte(`{"verificationMaterial":{"tlogEntries":[` + strings.Repeat("0,", 1<<21) + `0]}}`)
+	runtime.ReadMemStats(&before)
+	if s, err := Parse(text); s != nil || !errors.Is(err, ErrMalformed) {
+		t.Errorf("got %v, %v", s, err)
+	}
+	key := newKey(t, elliptic.P256())
+	payload := []byte(`{"x":[` + strings.Repeat("0,", 1<<20) + `0]}`)
+	if m, err := verifyPayload(t, key, payload, pae(payload)); m != nil || !errors.Is(err, ErrMalformed) {
+		t.Errorf("signed: got %v, %v", m, err)
+	}
+	runtime.ReadMemStats(&after)
+	if got := after.TotalAlloc - before.TotalAlloc; got > 64<<20 {
+		t.Errorf("%d bytes allocated for %d", got, len(text)+len(payload))
 	}
 }
 

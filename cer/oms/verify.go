@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto"
 	"crypto/ecdsa"
+	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
 	"fmt"
@@ -87,6 +88,10 @@ func (s *Signature) VerifyChain(roots []*x509.Certificate, at time.Time) (*x509.
 	return leaf, m, nil
 }
 
+// maxRSABits bounds the modulus of an authority between root and signer: nobody
+// vouches for its size before it has verified something.
+const maxRSABits = 8192
+
 // verifyLeaf verifies the first certificate of the chain.
 func (s *Signature) verifyLeaf(roots []*x509.Certificate, at time.Time) (*x509.Certificate, error) {
 	opts := x509.VerifyOptions{
@@ -104,6 +109,9 @@ func (s *Signature) verifyLeaf(roots []*x509.Certificate, at time.Time) (*x509.C
 		c, err := x509.ParseCertificate(der)
 		if err != nil {
 			return nil, fmt.Errorf("%w: certificate %d: %w", ErrMalformed, i, err)
+		}
+		if k, ok := c.PublicKey.(*rsa.PublicKey); ok && k.N.BitLen() > maxRSABits {
+			return nil, fmt.Errorf("%w: certificate %d has an RSA key of %d bits, at most %d", ErrUnsupported, i, k.N.BitLen(), maxRSABits)
 		}
 		if i == 0 {
 			leaf = c

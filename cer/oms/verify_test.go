@@ -7,6 +7,7 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -383,6 +384,12 @@ func chainRefuses(t *testing.T, a *authority, m *Manifest) {
 	}
 	if c, got, err := s.VerifyChain([]*x509.Certificate{a.root}, toolTime()); c != nil || got != nil || !errors.Is(err, ErrUntrusted) {
 		t.Errorf("another key's signature: %v, %v, %v", c, got, err)
+	}
+	// A modulus of any size, in the certificate of an authority that nobody knows.
+	large := &rsa.PublicKey{N: new(big.Int).SetBit(big.NewInt(1), maxRSABits, 1), E: 65537}
+	s.chain = append(s.chain, certify(t, &x509.Certificate{IsCA: true, BasicConstraintsValid: true}, a.root, large, a.rootKey).Raw)
+	if c, got, err := s.VerifyChain([]*x509.Certificate{a.root}, toolTime()); c != nil || got != nil || !errors.Is(err, ErrUnsupported) {
+		t.Errorf("a large key: %v, %v, %v", c, got, err)
 	}
 	s.chain[0] = []byte("no certificate")
 	if c, got, err := s.VerifyChain([]*x509.Certificate{a.root}, toolTime()); c != nil || got != nil || !errors.Is(err, ErrMalformed) {

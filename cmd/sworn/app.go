@@ -114,9 +114,12 @@ says so; 2 usage or I/O.`,
 		SilenceUsage:  true,
 		Args:          noArguments,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		// For every command below.
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return noEmptyFlag(cmd) },
 	}
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(a.verifyCommand(), a.inspectCommand(), a.explainCommand(), a.policyCommand(), a.nexartCommand())
+	root.AddCommand(a.verifyCommand(), a.inspectCommand(), a.explainCommand(), a.policyCommand(), a.nexartCommand(),
+		a.appraiseCommand())
 	a.addPlatform(root)
 	helpers(root)
 	return root

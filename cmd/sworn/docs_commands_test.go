@@ -91,7 +91,7 @@ func runSection(t *testing.T, name, section, dir string) string {
 	}
 	cmd := exec.CommandContext(t.Context(), "bash", "-c", "set -eu -o pipefail\nsworn() { "+sworn+" \"$@\"; }\n"+script)
 	cmd.Dir = dir
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir(), "HOME=" + dir}
+	cmd.Env = environment("HOME=" + dir)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s\n%s", err, script, out)

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -67,10 +69,39 @@ func (d *diagnosis) findChecks() []finding {
 	for _, n := range needs() {
 		out = append(out, d.checkNeed(&n))
 	}
-	for _, id := range append(neverPassing(), "time.token") {
-		out = append(out, finding{Name: "check " + id, Found: "never passes in this version", Change: "sworn explain " + id})
+	out = append(out, d.checkBooted("slot.measurement"), d.checkBooted("launcher.rooted"))
+	return append(out, finding{Name: "check time.token", Found: "never passes in this version", Change: "sworn explain time.token"})
+}
+
+// readBoot reads the logs of what booted.
+func (d *diagnosis) readBoot(ctx context.Context, r attest.BootReader) {
+	log, err := r.EventLog(ctx)
+	list, listErr := r.FileList(ctx, nil)
+	d.bootLog, d.fileList, d.bootError = len(log), len(list), errors.Join(err, listErr)
+}
+
+// checkBooted: the logs of what booted must be there to be held against a policy.
+func (d *diagnosis) checkBooted(id string) finding {
+	f := finding{Name: "check " + id, Change: "sworn explain " + id}
+	switch {
+	case d.tpmError != nil:
+		f.Found, f.Change = "no TPM", tpmChange("", d.tpmError)
+	case d.bootError != nil && d.uid != 0:
+		f.Found, f.Change = "the logs of what booted cannot be read by this user", "run it as root"
+	case d.bootError != nil:
+		f.Found = "the logs of what booted cannot be read: " + d.bootError.Error()
+	case d.bootLog == 0 && id == "slot.measurement":
+		f.Found = "no event log of the firmware is kept for this TPM: a policy can compare registers, and nothing else"
+	case d.bootLog == 0:
+		f.Found = "no event log of the firmware is kept for this TPM"
+	default:
+		f.OK, f.Found = true, fmt.Sprintf("a firmware's event log of %d bytes", d.bootLog)
+		if d.fileList > 0 {
+			f.Found += fmt.Sprintf(" and a list of measured files of %d", d.fileList)
+		}
+		f.Found += ", for a policy made by policy from-boot"
 	}
-	return out
+	return f
 }
 
 // checkIdentity: somebody must vouch for the quoting key.

@@ -51,7 +51,11 @@ hardware that this version does not use, there or not.`,
 	return cmd
 }
 
+// printFinding prints one finding; what holds needs no change.
 func (a *app) printFinding(f finding, asJSON bool) error {
+	if f.OK {
+		f.Change = ""
+	}
 	if asJSON {
 		enc := json.NewEncoder(a.stdout)
 		enc.SetEscapeHTML(false)
@@ -65,7 +69,7 @@ func (a *app) printFinding(f finding, asJSON bool) error {
 		mark = "ok     "
 	}
 	_, err := fmt.Fprintf(a.stdout, "%s  %-25s %s\n", mark, line(f.Name), line(f.Found))
-	if err == nil && f.Change != "" && !f.OK {
+	if err == nil && f.Change != "" {
 		_, err = fmt.Fprintf(a.stdout, "         %-25s → %s\n", "", line(f.Change))
 	}
 	return err

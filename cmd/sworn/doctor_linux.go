@@ -42,6 +42,11 @@ type diagnosis struct {
 	provider bool
 	life     attest.Life
 	start    []attest.RegisterValue
+	// bootLog is the size of the firmware's event log, fileList that of the
+	// kernel's list of measured files as far as it explains its register; both in
+	// bytes, 0 for none. bootError says why they cannot be read.
+	bootLog, fileList int
+	bootError         error
 	// jobError says why no job can be isolated; facts are those of one that was.
 	jobError error
 	facts    map[string]string
@@ -90,6 +95,7 @@ func (d *diagnosis) findTPM(ctx context.Context) finding {
 	}
 	if err == nil {
 		d.start, err = dev.Read(ctx)
+		d.readBoot(ctx, dev)
 	}
 	if err != nil {
 		d.tpmError = err
@@ -241,8 +247,13 @@ func (d *diagnosis) isolationChange(fact string) string {
 			}
 		}
 	}
-	if fact == "noswap" {
+	switch {
+	case fact == "noswap":
 		return "sudo sworn run …, on Linux 6.4 or later"
+	case fact == "landlock":
+		return "boot a kernel of 5.13 or later with landlock among the modules of lsm="
+	case fact == "cgroup" && d.uid == 0:
+		return "mount control groups of version 2, writable: mount -t cgroup2 none /sys/fs/cgroup"
 	}
 	return "sudo sworn run …"
 }

@@ -179,23 +179,21 @@ func TestImageLinks(t *testing.T) {
 	if err := os.Mkdir(outside, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	weights, config := m.write(t, "w.bin", "weights\n"), m.write(t, "c.txt", "config\n")
+	config := m.write(t, "c.txt", "config\n")
 	link := func(name, to string) tar.Header {
 		return tar.Header{Name: name, Typeflag: tar.TypeSymlink, Linkname: to}
 	}
 	folder := func(name string) tar.Header { return tar.Header{Name: name, Typeflag: tar.TypeDir, Mode: 0o755} }
+	// What is added stands in the job's root at its own path.
+	top := strings.Split(config, "/")[1]
 	for i, more := range [][]tar.Header{
-		{link("model", outside)},
-		{link("model", "../../../.."+outside)},
-		{folder("model/"), link("model/default", outside)},
-		{folder("model/"), folder("model/default/"), link("model/default/w.bin", outside+"/w.bin")},
-		{link("config", "/etc")},
-		{folder("config/"), link("config/c.txt", "/etc/motd")},
+		{link(top, outside)},
+		{link(top, "../../../.."+outside)},
+		{folder(top + "/"), link(strings.Join(strings.Split(config, "/")[1:3], "/"), outside)},
 	} {
 		name := "links" + string(rune('a'+i))
 		ref := layoutOf(t, m, name, busyboxImage(t, "text\n", more...))
-		flags := []string{"--image", ref, "--weights", weights, "--config", config}
-		m.refuse(t, "refused.cer.json", m.runArgs("refused", flags, "cat", "{weights}", "{config}"), "making ")
+		m.refuse(t, "refused.cer.json", m.runArgs("refused", []string{"--image", ref, "--add", config}, "cat", config), "making ")
 	}
 	// In the places that the launcher keeps for itself, whatever the image has is
 	// taken out, and not followed.
@@ -211,4 +209,39 @@ func TestImageLinks(t *testing.T) {
 	if err != nil || len(left) > 0 {
 		t.Errorf("left behind: %q, %v", left, err)
 	}
+}
+
+// An image has nothing where weights and configuration stand: the job would see it
+// among the measured files.
+func TestImagePlaces(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.env = []string{"HOME=" + m.dir}
+	weights := m.write(t, "w.bin", "weights\n")
+	link := func(name, to string) tar.Header {
+		return tar.Header{Name: name, Typeflag: tar.TypeSymlink, Linkname: to}
+	}
+	folder := func(name string) tar.Header { return tar.Header{Name: name, Typeflag: tar.TypeDir, Mode: 0o755} }
+	file := func(name string) tar.Header { return tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: 0o644} }
+	for i, x := range []struct {
+		more  []tar.Header
+		place string
+	}{
+		{[]tar.Header{folder("model/"), folder("model/default/"), file("model/default/adapter.bin")}, "/model"},
+		{[]tar.Header{folder("model/"), folder("model/other/"), file("model/other/w.bin")}, "/model"},
+		{[]tar.Header{folder("model/")}, "/model"},
+		{[]tar.Header{file("model")}, "/model"},
+		{[]tar.Header{link("model", "/etc")}, "/model"},
+		{[]tar.Header{link("model", "/nowhere")}, "/model"},
+		{[]tar.Header{folder("config/"), file("config/c.txt")}, "/config"},
+		{[]tar.Header{link("config", "/etc")}, "/config"},
+	} {
+		ref := layoutOf(t, m, "places"+string(rune('a'+i)), busyboxImage(t, "text\n", x.more...))
+		for _, flags := range [][]string{{"--weights", weights}, nil} {
+			m.refuse(t, "refused.cer.json", m.runArgs("refused", append([]string{"--image", ref}, flags...), "cat", "/etc/motd"), "the image has "+x.place+":")
+		}
+	}
+	// Elsewhere it may have these names.
+	ref := layoutOf(t, m, "elsewhere", busyboxImage(t, "text\n", folder("etc/model/"), file("etc/model/x"), folder("models/"), folder("usr/"), folder("usr/config/")))
+	m.run(t, "elsewhere", []string{"--image", ref, "--weights", weights}, "cat", "/etc/motd", "{weights}")
 }

@@ -240,7 +240,7 @@ func (m *machine) command(ctx context.Context, args ...string) *exec.Cmd {
 	c := exec.CommandContext(ctx, m.sworn, args...)
 	c.Args[0] = "sworn"
 	c.Dir = m.dir
-	c.Env = append([]string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir()}, m.env...)
+	c.Env = environment(m.env...)
 	c.SysProcAttr = &syscall.SysProcAttr{Credential: m.cred}
 	c.WaitDelay = 5 * time.Second
 	return c

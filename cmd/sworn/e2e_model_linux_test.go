@@ -6,8 +6,10 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/pem"
 	"maps"
+	"math/big"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,11 +23,13 @@ import (
 	"github.com/sworn-run/sworn/verifier"
 )
 
-// signer signs models.
+// signer signs models, below an authority if there is a chain; pem is what to
+// trust.
 type signer struct {
-	key *ecdsa.PrivateKey
-	pem []byte
-	id  string
+	key   *ecdsa.PrivateKey
+	chain []*x509.Certificate
+	pem   []byte
+	id    string
 }
 
 func newSigner(t *testing.T) *signer {
@@ -38,7 +42,35 @@ func newSigner(t *testing.T) *signer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &signer{key, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), cer.SHA256Digest(sha256.Sum256(der))}
+	return &signer{key, nil, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), cer.SHA256Digest(sha256.Sum256(der))}
+}
+
+// newCertified makes a signer whose certificate an authority of its own issued,
+// valid until a time.
+func newCertified(t *testing.T, authority string, until time.Time) *signer {
+	t.Helper()
+	root, s := newSigner(t), newSigner(t)
+	ca := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: authority}, IsCA: true, BasicConstraintsValid: true,
+		NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: time.Now().Add(time.Hour),
+	}
+	leaf := &x509.Certificate{
+		SerialNumber: big.NewInt(2), KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning},
+		NotBefore: ca.NotBefore, NotAfter: until,
+	}
+	issue := func(c *x509.Certificate, key *ecdsa.PrivateKey) *x509.Certificate {
+		der, err := x509.CreateCertificate(rand.Reader, c, ca, key.Public(), root.key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c, err = x509.ParseCertificate(der); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	s.pem = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: issue(ca, root.key).Raw})
+	s.chain = []*x509.Certificate{issue(leaf, s.key)}
+	return s
 }
 
 // sign writes the signature of a model's files.
@@ -52,7 +84,7 @@ func (s *signer) sign(t *testing.T, m *machine, name string, files map[string]st
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := oms.Sign(rand.Reader, manifest, s.key)
+	b, err := oms.Sign(rand.Reader, manifest, s.key, s.chain...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,6 +215,55 @@ func TestModelSignature(t *testing.T) {
 	changed["sub/b.safetensors"] = "shard B"
 	m.tree(t, "model", changed)
 	m.refuse(t, "refused.cer.json", m.runArgs("refused", flags(signature, key), command...), "wrong model signature", "sub/b.safetensors")
+}
+
+// A signature with a certificate of somebody's own authority: the authority is
+// what one trusts, at the launch and at the verdict.
+func TestModelCertificate(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	files := map[string]string{"a.safetensors": "shard a"}
+	weights := m.tree(t, "model", files)
+	publisher, other := newCertified(t, "Models Inc", time.Now().Add(time.Hour)), newCertified(t, "Others Inc", time.Now().Add(time.Hour))
+	expired, plain := newCertified(t, "Late Inc", time.Now().Add(-time.Hour)), newSigner(t)
+	signature := publisher.sign(t, m, "model.sig", files)
+	flags := func(signature, key string) []string {
+		return []string{"--weights", weights, "--model-signature", signature, "--model-key", key}
+	}
+	key := m.write(t, "ca.pem", string(publisher.pem))
+	command := []string{"/bin/cat", "{weights.dir}/a.safetensors"}
+	record := m.run(t, "record", flags(signature, key), command...)
+	p := m.policyWith(t, record, publisher)
+	if len(p.ModelSigners) != 1 || !slices.Equal(p.ModelSigners[0].SPKI, []string{publisher.id}) {
+		t.Fatalf("the policy asks for signers %v", p.ModelSigners)
+	}
+	r := m.judge(t, record, p, plain, other, publisher)
+	trusted(t, r)
+	if !strings.Contains(r.Headline, `user-supplied model authority "Models Inc"`) {
+		t.Errorf("the headline does not name the authority: %s", r.Headline)
+	}
+	refused(t, "no authority", m.judge(t, record, p, plain), "model.signature")
+	refused(t, "another authority", m.judge(t, record, p, other), "model.signature")
+
+	for name, c := range map[string]struct {
+		signature, key string
+		words          []string
+	}{
+		"another authority": {signature, m.write(t, "other.pem", string(other.pem)), []string{"wrong model signature"}},
+		"only a key":        {signature, m.write(t, "plain.pem", string(plain.pem)), []string{"wrong model signature"}},
+		"an expired one":    {expired.sign(t, m, "late.sig", files), m.write(t, "late.pem", string(expired.pem)), []string{"wrong model signature", "expired"}},
+		"the signer's own certificate": {
+			signature, m.write(t, "leaf.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: publisher.chain[0].Raw}))),
+			[]string{"leaf.pem is no CA's certificate"},
+		},
+		"something that is no certificate": {
+			signature, m.write(t, "none.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("x")}))),
+			[]string{"none.pem is not one X.509 certificate"},
+		},
+	} {
+		t.Log(name)
+		m.refuse(t, "refused.cer.json", m.runArgs("refused", flags(c.signature, c.key), command...), c.words...)
+	}
 }
 
 // policyWith makes a policy from a known-good record of signed weights.

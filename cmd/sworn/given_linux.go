@@ -71,7 +71,7 @@ func (f *runFlags) launchError(err error) error {
 	case f.protect == launch.ProtectVerity && errors.Is(err, jail.ErrSource):
 		return wrap(err, "sworn protect FILE lets the kernel check it; or --protect auto, which copies what it does not check")
 	case f.image+f.imageArchive != "" && errors.Is(err, jail.ErrSource):
-		return wrap(err, "is the image whole? fetch it again; nothing was run")
+		return wrap(err, "is the image whole? fetch it again, or make it without what the message names; nothing was run")
 	case f.image+f.imageArchive != "" && errors.Is(err, jail.ErrLaunch) && !errors.Is(err, context.Canceled) && !f.limitsMemory():
 		return wrap(err, "the command is looked up in the image: give its path there")
 	case f.limitsMemory() && errors.Is(err, jail.ErrLaunch) && !errors.Is(err, context.Canceled):

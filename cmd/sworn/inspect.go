@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf16"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/spf13/cobra"
@@ -98,7 +101,18 @@ func (a *app) pretty(file []byte) error {
 	if err := v.Indent(jsontext.WithIndent("  ")); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(a.stdout, "%s\n", v)
+	// What no terminal should be sent stands in strings alone, which may escape it.
+	var b strings.Builder
+	for _, r := range string(v) {
+		if r == '\n' || unicode.IsPrint(r) {
+			b.WriteRune(r)
+			continue
+		}
+		for _, unit := range utf16.Encode([]rune{r}) {
+			fmt.Fprintf(&b, `\u%04x`, unit)
+		}
+	}
+	_, err := fmt.Fprintln(a.stdout, b.String())
 	return err
 }
 
@@ -157,6 +171,7 @@ func showCapsule(t *treeWriter, file []byte) error {
 	t.row(1, "evidence digest", fmt.Sprintf("%x (what a time stamp would have to cover)", attest.EvidenceDigest(c.Statement, c.Signature, c.Items)))
 	treeLog(t, c.Log)
 	treeEvidence(t, c.Evidence)
+	treeCollateral(t, c.Collateral)
 	return nil
 }
 
@@ -201,7 +216,12 @@ func treeRecord(t *treeWriter, b *cer.Bundle) {
 	} {
 		t.row(1, r[0], r[1])
 	}
-	rt, err := cer.ParseRuntime(s.Runtime)
+	treeRuntime(t, s.Runtime)
+}
+
+// treeRuntime shows the member runtime of a record.
+func treeRuntime(t *treeWriter, raw jsontext.Value) {
+	rt, err := cer.ParseRuntime(raw)
 	if err != nil {
 		t.row(1, "runtime", "cannot be read: "+err.Error())
 		return

@@ -33,7 +33,7 @@ const (
 )
 
 // inspectable says what inspect takes.
-const inspectable = "inspect knows records (capsules), statements, event logs, quotes, certificates, revocation lists, public keys, " +
+const inspectable = "inspect knows records (capsules), statements, event logs (Sworn's, a firmware's, IMA's), quotes, certificates, revocation lists, public keys, " +
 	"time stamps, policies, reports, JSON schemas, NexArt bundles, packages, receipts, envelopes, key documents and snapshots, and roots folders"
 
 // errUnknownKind is content that inspect does not know.
@@ -75,6 +75,10 @@ func kindOf(file []byte) (kind, error) {
 		return kind{"statement", showStatement}, nil
 	case bytes.HasPrefix(file, []byte(beginQuote)):
 		return kind{"quote", showQuote}, nil
+	case isBootLog(file):
+		return kind{"firmware's event log", showBootLog}, nil
+	case isFileList(file):
+		return kind{"list of measured files", showFileList}, nil
 	case bytes.HasPrefix(file, []byte(beginLog)):
 		return kind{"event log", showLog}, nil
 	case bytes.HasPrefix(file, []byte(beginDER)):

@@ -27,7 +27,20 @@ type tests struct{ m *testing.M }
 // Run runs them.
 func (t tests) Run() int {
 	defer removeShared()
+	// A program with the race detector sleeps for a second before it ends, and
+	// the tests run some hundreds.
+	if err := os.Setenv(raceOptions, strings.TrimSpace("atexit_sleep_ms=20 "+os.Getenv(raceOptions))); err != nil {
+		panic(err)
+	}
 	return t.m.Run()
+}
+
+// raceOptions is the variable that the race detector reads.
+const raceOptions = "GORACE"
+
+// environment is what every program that the tests run is given.
+func environment(more ...string) []string {
+	return append([]string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir(), raceOptions + "=" + os.Getenv(raceOptions)}, more...)
 }
 
 // TestScripts runs every script of testdata/script: the real program, its
@@ -41,6 +54,7 @@ func TestScripts(t *testing.T) {
 				return err
 			}
 			env.Setenv("ROOT", root)
+			env.Setenv(raceOptions, os.Getenv(raceOptions))
 			env.Setenv("STATE", filepath.Join(env.WorkDir, "state"))
 			// A socket's path holds 107 bytes, and a test's folder is long.
 			dir, err := os.MkdirTemp("", "swt")
@@ -56,10 +70,8 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"status": status,
-			"flip":   flip,
-			"sleep":  sleep,
-
+			"status":   status,
+			"flip":     flip,
 			"freeport": freeport,
 			"listens":  listens,
 		},
@@ -106,16 +118,6 @@ func flip(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("nothing changed")
 	}
 	ts.Check(os.WriteFile(name, b, 0o644))
-}
-
-// sleep waits: sleep 100ms.
-func sleep(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: sleep duration")
-	}
-	d, err := time.ParseDuration(args[0])
-	ts.Check(err)
-	time.Sleep(d)
 }
 
 // freeport sets a variable to a loopback address whose port is free: freeport

@@ -32,12 +32,7 @@ seals snapshots into records that their verifiers accept. Nothing is fetched.
 These records say what somebody wrote down. What ran is what sworn verify is for.`,
 		Example: `  sworn nexart verify --keys nexart-node.json record.json
   sworn nexart seal <snapshot.json >record.json`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usage("sworn nexart --help", "unknown command %q", "nexart "+args[0])
-			}
-			return nil
-		},
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(a.nexartVerifyCommand(), a.nexartSealCommand())

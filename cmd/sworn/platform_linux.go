@@ -44,6 +44,11 @@ where you trust the files; the roots folder says whose TPMs you accept.`,
 			if len(command) == 0 && j.image == "" && j.imageArchive == "" {
 				return usage("sworn policy from-files --roots DIR -- COMMAND ARGUMENT…", "no command given")
 			}
+			for _, u := range j.reads(command) {
+				if samePath(out, u) {
+					return usage("choose another path for -o", "the policy would overwrite %s", u)
+				}
+			}
 			p, plan, err := j.policy(cmd.Context(), command, roots, name, bank, pcr)
 			if err != nil {
 				return err
@@ -99,7 +104,7 @@ func (j *jobFlags) policy(ctx context.Context, command []string, roots, name, ba
 	if pcr > 15 {
 		return nil, nil, usage("--pcr 13", "--pcr %d: want 0 to 15, the others can be reset", pcr)
 	}
-	job, err := j.job(command)
+	job, err := j.job(ctx, command)
 	if err != nil {
 		return nil, nil, err
 	}

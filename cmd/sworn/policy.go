@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sworn-run/sworn/cer"
+	"github.com/sworn-run/sworn/cer/oms"
 	"github.com/sworn-run/sworn/internal/limits"
 	"github.com/sworn-run/sworn/verifier"
 )
@@ -30,19 +31,20 @@ keys, over which components. It is a JSON file; its schema: sworn policy schema.
 }
 
 func (a *app) policyFromRecord() *cobra.Command {
-	var roots, out, name string
+	var roots, out, name, program string
 	var waive []string
 	cmd := &cobra.Command{
 		Use:   "from-record [flags] RECORD",
 		Short: "Make a policy from a known-good record",
 		Long: `Takes the reference values of a record that you know to be good: every core
 check must pass under the given roots; a required check that does not must be
-waived by id with a reason. Verify other records with the policy, not this one.`,
+waived by id with a reason. Verify other records with the policy, not this one.
+Who signed weights is listed: the key, or with --sigstore the identity.`,
 		Example: `  sworn policy from-record golden.cer.json --roots roots/ -o policy.json \
     --waive launcher.rooted="software TPM: nothing was booted"`,
 		Args: oneFile("sworn policy from-record RECORD --roots DIR -o policy.json"),
-		RunE: func(_ *cobra.Command, args []string) error {
-			return a.fromRecord(args[0], roots, name, out, waive)
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.fromRecord(args[0], roots, name, out, waive, sigstoreVerifier(cmd.Context(), program))
 		},
 	}
 	fl := cmd.Flags()
@@ -50,6 +52,7 @@ waived by id with a reason. Verify other records with the policy, not this one.`
 	fl.StringVarP(&out, "output", "o", "", "write the policy to `FILE` instead of standard output")
 	fl.StringVar(&name, "name", "", "the policy's `NAME`")
 	fl.StringArrayVar(&waive, "waive", nil, "waive a required check: `ID=REASON` (repeatable)")
+	sigstoreFlag(cmd, &program)
 	folder(cmd, "roots")
 	waivable(cmd, "waive")
 	return cmd
@@ -65,7 +68,7 @@ func oneFile(hint string) cobra.PositionalArgs {
 	}
 }
 
-func (a *app) fromRecord(record, roots, name, out string, waive []string) error {
+func (a *app) fromRecord(record, roots, name, out string, waive []string, sigstore oms.SigstoreVerifier) error {
 	if samePath(record, out) {
 		return usage("choose another path for -o", "the policy would overwrite %s", out)
 	}
@@ -81,7 +84,7 @@ func (a *app) fromRecord(record, roots, name, out string, waive []string) error 
 	if err != nil {
 		return err
 	}
-	p, err := verifier.PolicyFromRecord(b, store, time.Now(), name, waivers)
+	p, err := verifier.Input{Roots: store, Now: time.Now(), Sigstore: sigstore}.PolicyFromRecord(b, name, waivers)
 	if err != nil {
 		hint := kindHint(record, b, "record")
 		switch {

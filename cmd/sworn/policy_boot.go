@@ -25,14 +25,14 @@ import (
 
 // bootFlags are the flags of policy from-boot.
 type bootFlags struct {
-	policy, out, name     string
-	uki, sections         string
-	kernel, initrd        string
-	cmdline, memory       string
-	secureBoot            bool
-	db, phases, launchers []string
-	golden, roots, pin    string
-	files                 bool
+	policy, out, name  string
+	uki, sections      string
+	kernel, initrd     string
+	cmdline, memory    string
+	secureBoot         bool
+	db, phases         []string
+	golden, roots, pin string
+	files              bool
 }
 
 func (a *app) policyFromBoot() *cobra.Command {

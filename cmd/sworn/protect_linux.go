@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -69,12 +68,10 @@ Either way it prints the digests as policies name them, and runs nothing.`,
 func (a *app) protectFiles(paths []string) error {
 	for _, top := range paths {
 		found := false
-		err := filepath.WalkDir(top, func(path string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() || d.Type()&fs.ModeSymlink != 0 && path != top {
-				return err
-			}
+		// Root may do this in a folder that somebody else can write to.
+		err := measure.Below(top, func(path string, file *measure.Held) error {
 			found = true
-			return a.protectFile(path)
+			return a.protectFile(path, file)
 		})
 		if err != nil {
 			return protectError(err)
@@ -86,12 +83,7 @@ func (a *app) protectFiles(paths []string) error {
 	return nil
 }
 
-func (a *app) protectFile(path string) error {
-	file, err := measure.OpenFile(path)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
+func (a *app) protectFile(path string, file *measure.Held) error {
 	if err := verity.Enable(file.File); err != nil {
 		return err
 	}
@@ -170,6 +162,8 @@ func protectError(err error) error {
 		return wrap(err, "is the file open for writing somewhere, or on a read-only file system?")
 	case errors.Is(err, os.ErrNotExist):
 		return wrap(err, "give the path of a file that exists")
+	case errors.Is(err, measure.ErrChanged):
+		return wrap(err, "somebody changes the folder meanwhile: files may be protected that are listed above, and no others")
 	case errors.Is(err, measure.ErrUnfit):
 		return wrap(err, "give regular files, or folders that hold nothing else")
 	case errors.Is(err, verity.ErrTool):

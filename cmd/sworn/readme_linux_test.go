@@ -72,7 +72,7 @@ func TestREADME(t *testing.T) {
 	t.Cleanup(func() { _ = exec.Command(sworn, "simulate", "tpm", "--dir", dir+"/tpm", "--stop").Run() })
 	cmd := exec.CommandContext(t.Context(), "bash", "-c", script)
 	cmd.Dir = dir
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir(), "HOME=" + dir}
+	cmd.Env = environment("HOME=" + dir)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s\n%s", err, script, out)

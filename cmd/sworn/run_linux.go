@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -33,8 +32,9 @@ func maybeInit() { jail.MaybeInit() }
 // share them.
 type jobFlags struct {
 	weights, config, add, params, env, limits, devices []string
-	signatures, signers                                []string
+	signatures, signers, identities                    []string
 	input, protect, image, imageArchive, imageStore    string
+	sigstore                                           string
 	flat, network                                      bool
 }
 
@@ -57,8 +57,7 @@ func (j *jobFlags) register(cmd *cobra.Command) {
 	fl := cmd.Flags()
 	fl.StringArrayVar(&j.weights, "weights", nil, "weights file or folder, `[NAME=]PATH` (repeatable), at {weights} or {weights:NAME}; or [NAME=]verity:FILE, a volume that \"sworn protect\" described, at {weights.dir}")
 	fl.StringVar(&j.protect, "protect", launch.ProtectAuto, "how weights are kept from changing: `auto` (fs-verity where it is enabled, else a private copy), verity, sealed, none")
-	fl.StringArrayVar(&j.signatures, "model-signature", nil, "the OpenSSF model signature of weights, `[NAME=]FILE` (repeatable): a wrong one stops the launch")
-	fl.StringArrayVar(&j.signers, "model-key", nil, "the public key of a model signer, PEM `FILE` (repeatable), to check --model-signature with")
+	j.registerModel(cmd)
 	fl.StringVar(&j.image, "image", "", "run in a container image: `oci:DIR[:TAG]` or oci:DIR@sha256:DIGEST, a layout in a folder; the command is looked up in it, and is its own if none is given")
 	fl.StringVar(&j.imageArchive, "image-archive", "", "run in a container image that is one `FILE`, of docker save or a layout, also FILE@sha256:DIGEST")
 	fl.StringVar(&j.imageStore, "image-store", "", "keep uncompressed layers in `DIR` (default sworn/images in the user's cache folder; none: nowhere); nothing in it is trusted")
@@ -109,7 +108,7 @@ and its record says so, 2 there is no record.`,
 	fl.StringVar(&f.record, "record", "", "write the record to `FILE` (required)")
 	fl.StringVar(&f.nonce, "nonce", "", "the relying party's nonce, in `HEX`")
 	fl.StringVar(&f.disclose, "disclose", cer.DiscloseHash, "what the record carries of input and output: `hash` or full")
-	fl.StringVar(&f.isolation, "isolation", "best-effort", "`best-effort` or strict: fail where the kernel refuses a part of it")
+	fl.StringVar(&f.isolation, "isolation", "best-effort", "`best-effort` or strict: fail where the kernel refuses any part of it, Landlock and the control group too")
 	fl.StringVar(&f.state, "state", "", "state `DIR` (default /run/sworn, or $XDG_RUNTIME_DIR/sworn)")
 	fl.DurationVar(&f.timeout, "timeout", time.Hour, "end the job after `DURATION`")
 	fl.BoolVar(&f.proc, "proc", false, "give the job a /proc of its own")
@@ -121,8 +120,8 @@ and its record says so, 2 there is no record.`,
 }
 
 // job turns flags into what to run.
-func (j *jobFlags) job(command []string) (launch.Job, error) {
-	job := launch.Job{Command: command, SignerKeys: j.signers, Protect: j.protect, Flat: j.flat, Network: j.network}
+func (j *jobFlags) job(ctx context.Context, command []string) (launch.Job, error) {
+	job := launch.Job{Command: command, Protect: j.protect, Flat: j.flat, Network: j.network}
 	if err := j.checkProtection(); err != nil {
 		return job, err
 	}
@@ -139,21 +138,9 @@ func (j *jobFlags) job(command []string) (launch.Job, error) {
 	if j.input != "-" {
 		job.Input = j.input
 	}
-	for _, s := range j.weights {
-		n, p := named(s)
-		job.Weights = append(job.Weights, launch.Named{Name: n, Path: p})
-	}
-	for _, s := range j.signatures {
-		n, p := named(s)
-		job.Signatures = append(job.Signatures, launch.Named{Name: n, Path: p})
-	}
-	for _, s := range j.config {
-		n, p := named(s)
-		job.Config = append(job.Config, launch.Named{Name: n, Path: p})
-	}
-	for _, s := range j.add {
-		n, p := named(s)
-		job.Add = append(job.Add, launch.Named{Name: n, Path: p})
+	job.Weights, job.Config, job.Add = namedAll(j.weights), namedAll(j.config), namedAll(j.add)
+	if err := j.model(ctx, &job); err != nil {
+		return job, err
 	}
 	for _, s := range j.params {
 		n, v, ok := strings.Cut(s, "=")
@@ -182,6 +169,16 @@ func (j *jobFlags) job(command []string) (launch.Job, error) {
 	// The running program itself, whatever its path leads to by now.
 	job.Launcher = "/proc/self/exe"
 	return job, nil
+}
+
+// namedAll splits flags of the form [NAME=]PATH.
+func namedAll(flags []string) []launch.Named {
+	var out []launch.Named
+	for _, s := range flags {
+		name, path := named(s)
+		out = append(out, launch.Named{Name: name, Path: path})
+	}
+	return out
 }
 
 // stateDir returns the folder that keeps the logs.
@@ -251,38 +248,13 @@ func openSimulator(ctx context.Context, o tpmdev.Options) (*tpmdev.TPM, error) {
 	return tpmdev.OpenTransport(ctx, t, o)
 }
 
-// distinct refuses to write over what the same launch reads or writes.
-func (f *runFlags) distinct() error {
-	if f.record == "-" || f.output == "-" {
-		return usage("--record job.cer.json; leave --output out for standard output", "record and output are files: %q is none", "-")
-	}
-	used := []string{f.input}
-	for _, list := range [][]string{f.weights, f.config, f.add} {
-		for _, s := range list {
-			_, path := named(s)
-			used = append(used, path)
-		}
-	}
-	for _, u := range append(used, f.output) {
-		if samePath(f.record, u) {
-			return usage("choose another path for --record", "the record would overwrite %s", u)
-		}
-	}
-	for _, u := range used {
-		if samePath(f.output, u) {
-			return usage("choose another path for --output", "the output would overwrite %s", u)
-		}
-	}
-	return nil
-}
-
 // runJob is `sworn run`.
 func (a *app) runJob(ctx context.Context, f *runFlags, command []string) error {
-	o, err := f.options(command)
+	o, err := f.options(ctx, command)
 	if err != nil {
 		return err
 	}
-	if err := f.distinct(); err != nil {
+	if err := f.distinct(command); err != nil {
 		return err
 	}
 	if !f.quiet {
@@ -323,22 +295,14 @@ func (a *app) runJob(ctx context.Context, f *runFlags, command []string) error {
 	if err := sink.failed(f.output); err != nil {
 		return err
 	}
-	if _, err := record.Write(res.Capsule); err != nil {
-		return a.keepOutput(output, f.output, wrap(fmt.Errorf("writing %s: %w", f.record, err), "is the disk full?"))
-	}
-	if err := record.commit(); err != nil {
+	if err := f.keep(record, output, res.Capsule); err != nil {
 		return a.keepOutput(output, f.output, err)
-	}
-	if output != nil {
-		if err := output.commit(); err != nil {
-			return err
-		}
 	}
 	return a.summary(f, o.Plan.Command(), res)
 }
 
 // options turns flags into a launch, but for its streams and its device.
-func (f *runFlags) options(command []string) (launch.Options, error) {
+func (f *runFlags) options(ctx context.Context, command []string) (launch.Options, error) {
 	o := launch.Options{
 		Disclose: f.disclose, Strict: f.isolation == "strict", Proc: f.proc, Timeout: f.timeout,
 		Now: time.Now, SelfCheck: selfCheck,
@@ -359,7 +323,7 @@ func (f *runFlags) options(command []string) (launch.Options, error) {
 	case f.pcr > 15:
 		return o, usage("--pcr 13", "--pcr %d: want 0 to 15, the others can be reset", f.pcr)
 	}
-	job, err := f.job(command)
+	job, err := f.job(ctx, command)
 	if err == nil {
 		err = f.checkDevices()
 	}
@@ -401,52 +365,6 @@ func (a *app) connect(f *runFlags, o *launch.Options) (*pendingFile, error) {
 	return out, nil
 }
 
-// sink takes the job's output and remembers why it could not be taken.
-type sink struct {
-	w   io.Writer
-	err error
-}
-
-// Write implements io.Writer.
-func (s *sink) Write(b []byte) (int, error) {
-	n, err := s.w.Write(b)
-	if err != nil && s.err == nil {
-		s.err = err
-	}
-	return n, err
-}
-
-// failed returns the error of an output that did not take all: the record would
-// be about one that nobody has.
-func (s *sink) failed(name string) error {
-	switch {
-	case s.err == nil:
-		return nil
-	case name == "":
-		name = "the output"
-	}
-	hint := "there is no record: give the job an output that takes all of it"
-	if errors.Is(s.err, syscall.ENOSPC) {
-		hint = "is the disk full?"
-	}
-	return wrap(fmt.Errorf("writing %s: %w", name, s.err), hint)
-}
-
-// keepOutput keeps what the job had written when no record came of it, under a
-// name that says so, and returns err.
-func (a *app) keepOutput(out *pendingFile, name string, err error) error {
-	if out == nil {
-		return err
-	}
-	if n, seekErr := out.Seek(0, io.SeekCurrent); seekErr != nil || n == 0 {
-		return err
-	}
-	if out.commitAs(name+".unattested") == nil {
-		_, _ = fmt.Fprintf(a.stderr, "note: there is no record; the job's output is kept in %s.unattested\n", line(name))
-	}
-	return err
-}
-
 // selfCheck verifies a capsule's core checks with the production verifier
 // before it is released. Identity and policy are the relying party's.
 func selfCheck(capsule []byte) error {
@@ -474,6 +392,7 @@ func (a *app) summary(f *runFlags, command []string, r *launch.Result) error {
 		_, _ = fmt.Fprintf(a.stderr, "measured %d files, %s, into PCR %d (%s)   ran %s, %s, %.2f s   record %s (%s)\n",
 			r.Files, sizeText(r.Bytes), f.pcr, strings.Join(banks, ", "), line(filepath.Base(command[0])), how,
 			r.Exit.Duration.Seconds(), line(f.record), sizeText(uint64(len(r.Capsule))))
+		a.noteOpen(r.Isolation)
 	}
 	if r.Exit.Code != 0 || r.Exit.Timeout {
 		return &statusError{code: exitNotTrusted, hint: noHint}

@@ -113,6 +113,18 @@ func noArguments(cmd *cobra.Command, args []string) error {
 	}
 }
 
+// noEmptyFlag refuses a flag whose value is the empty text, most often a variable
+// that is not set: taken for a flag that was not given, it would leave a check out.
+func noEmptyFlag(cmd *cobra.Command) error {
+	var err error
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if err == nil && f.Value.Type() == "string" && f.Value.String() == "" {
+			err = usage("leave --"+f.Name+" out, or give it a value; is a variable not set?", "--%s is empty", f.Name)
+		}
+	})
+	return err
+}
+
 // flagError says what is wrong with a flag, and what was probably meant.
 func flagError(cmd *cobra.Command, err error) error {
 	help := cmd.CommandPath() + " --help"

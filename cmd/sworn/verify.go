@@ -21,7 +21,7 @@ const formatJSON = "json"
 // verifyFlags are the flags of `sworn verify`.
 type verifyFlags struct {
 	policy, roots, rootsOnly, at, nonce, format string
-	input, output                               string
+	input, output, sigstore                     string
 	weights, waive                              []string
 	explain, json                               bool
 }
@@ -69,6 +69,7 @@ Exit status: 0 trusted, 1 not trusted, 2 usage or I/O.`,
 	fl.BoolVar(&f.json, "json", false, "the same as --format json")
 	fl.BoolVar(&f.explain, "explain", false, "list every check, what it wants and what it found")
 	choices(cmd, "format", "text", formatJSON)
+	sigstoreFlag(cmd, &f.sigstore)
 	folder(cmd, "roots")
 	folder(cmd, "roots-only")
 	waivable(cmd, "waive")
@@ -77,7 +78,7 @@ Exit status: 0 trusted, 1 not trusted, 2 usage or I/O.`,
 
 // verifierInput turns flags into what the verifier needs.
 func (f *verifyFlags) verifierInput(ctx context.Context) (verifier.Input, error) {
-	in := verifier.Input{Now: time.Now(), Version: version, Digest: selfDigest()}
+	in := verifier.Input{Now: time.Now(), Version: version, Digest: selfDigest(), Sigstore: sigstoreVerifier(ctx, f.sigstore)}
 	var err error
 	if f.format != "text" && f.format != formatJSON {
 		return in, usage(hintMeant(nearest(f.format, []string{"text", formatJSON}), "--format %s", "--format text or --format json"), "unknown format %q", f.format)

@@ -100,7 +100,7 @@ func (i *item) check(t *testing.T, dir string) {
 			t.Errorf("%s: %d registers, want %d", bank, len(values), len(registers))
 		}
 		for _, v := range values {
-			// The other tool ignores StartupLocality.
+			// The other tool extends the event that states the locality.
 			if i.ID == "el-keylime-mb" && v.Index == 0 {
 				continue
 			}

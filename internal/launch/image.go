@@ -4,6 +4,7 @@ package launch
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -11,6 +12,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/sworn-run/sworn/cer"
 	"github.com/sworn-run/sworn/internal/launch/jail"
@@ -69,12 +73,18 @@ func imageMount(spec *jail.Spec, state string) (remove func(), err error) {
 	if spec.Image == nil {
 		return func() {}, nil
 	}
-	dir, err := os.MkdirTemp(state, "image-")
+	sweepImages(state, time.Now())
+	dir, err := os.MkdirTemp(state, imagePrefix)
 	if err != nil {
 		return nil, fmt.Errorf("making a folder for the image: %w: %w", ErrState, err)
 	}
 	spec.Image.Mount = dir
-	remove = func() { _ = os.RemoveAll(dir) }
+	lock, err := lockFolder(dir)
+	if err != nil {
+		_ = os.RemoveAll(dir)
+		return nil, fmt.Errorf("making a folder for the image: %w: %w", ErrState, err)
+	}
+	remove = func() { _ = os.RemoveAll(dir); _ = lock.Close() }
 	for _, name := range []string{jail.ImageRoot, jail.ImagePrivate} {
 		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
 			remove()
@@ -88,6 +98,46 @@ func imageMount(spec *jail.Spec, state string) (remove func(), err error) {
 		}
 	}
 	return remove, nil
+}
+
+// imagePrefix begins the names of the folders that images are mounted at, and
+// leftAfter is the age at which one that nobody has locked is no longer one that is
+// being made.
+const (
+	imagePrefix = "image-"
+	leftAfter   = 10 * time.Minute
+)
+
+// lockFolder locks a folder as long as this process lives.
+func lockFolder(dir string) (*os.File, error) {
+	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("opening %s: %w", dir, err)
+	}
+	f := os.NewFile(uintptr(fd), dir)
+	if err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil, errors.Join(fmt.Errorf("locking %s: %w", dir, err), f.Close())
+	}
+	return f, nil
+}
+
+// sweepImages takes away the folders of launchers that were killed.
+func sweepImages(state string, now time.Time) {
+	entries, err := os.ReadDir(state)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil || !e.IsDir() || !strings.HasPrefix(e.Name(), imagePrefix) || now.Sub(info.ModTime()) <= leftAfter {
+			continue
+		}
+		dir := filepath.Join(state, e.Name())
+		if lock, err := lockFolder(dir); err == nil {
+			_ = os.RemoveAll(dir)
+			_ = lock.Close()
+		}
+	}
 }
 
 // imageComponent is the component of the image; nil without one.

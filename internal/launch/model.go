@@ -4,15 +4,16 @@ package launch
 
 import (
 	"bytes"
-	"crypto"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/sworn-run/sworn/attest"
 	"github.com/sworn-run/sworn/cer"
@@ -21,7 +22,7 @@ import (
 )
 
 // ErrSignature says that weights are not what their signature says, or the signature is by
-// no key that was given. Nothing was launched.
+// no key that was given, or below no authority. Nothing was launched.
 var ErrSignature = errors.New("wrong model signature")
 
 // signature is a model signature that was given for weights.
@@ -35,14 +36,19 @@ type signature struct {
 // (SPEC, section 7).
 const collateralModelSignature = "model-signature"
 
-// readSignatures reads the model signatures and the keys to check them with.
+// The types of PEM that hold a signer.
+const (
+	pemPublicKey   = "PUBLIC KEY"
+	pemCertificate = "CERTIFICATE"
+)
+
+// readSignatures reads the model signatures, and the keys and authorities to check
+// them with.
 func (p *Plan) readSignatures() error {
 	for _, path := range p.job.SignerKeys {
-		key, err := readKey(path)
-		if err != nil {
+		if err := p.readSigner(path); err != nil {
 			return err
 		}
-		p.signers = append(p.signers, key)
 	}
 	for _, s := range p.job.Signatures {
 		name := s.Name
@@ -63,34 +69,102 @@ func (p *Plan) readSignatures() error {
 		if err != nil {
 			return fmt.Errorf("model signature %s: %w: %w", s.Path, ErrSignature, err)
 		}
+		if err := p.sigstoreReady(parsed); err != nil {
+			return fmt.Errorf("model signature %s: %w", s.Path, err)
+		}
 		p.signatures = append(p.signatures, signature{weights: name, data: data, parsed: parsed})
 	}
-	if len(p.signatures) > 0 && len(p.signers) == 0 {
+	if len(p.signatures) > 0 && len(p.signers) == 0 && len(p.authorities) == 0 && p.sigstoreRoot == nil {
 		return fmt.Errorf("a model signature is given, and no key to check it with: %w", ErrUsage)
+	}
+	// Whoever names an identity believes that it is asked for.
+	if len(p.job.SignerIdentities) > 0 && !slices.ContainsFunc(p.signatures, func(s signature) bool { return s.parsed.Kind() == oms.KindSigstore }) {
+		return fmt.Errorf("an identity is named, and no signature was made through Sigstore: %w", ErrUsage)
 	}
 	return nil
 }
 
-// readKey reads a public key, one PEM block or DER.
-func readKey(path string) (crypto.PublicKey, error) {
+// sigstoreReady says what is missing to verify a signature through Sigstore, if it
+// is one.
+func (p *Plan) sigstoreReady(s *oms.Signature) error {
+	switch {
+	case s.Kind() != oms.KindSigstore:
+		return nil
+	case p.job.Sigstore == nil:
+		return fmt.Errorf("it was made through Sigstore, and nothing is given that verifies it: %w", ErrUsage)
+	case p.sigstoreRoot == nil:
+		return fmt.Errorf("it was made through Sigstore, and no trusted root is given: %w", ErrUsage)
+	case len(p.job.SignerIdentities) == 0:
+		return fmt.Errorf("it was made through Sigstore, and nobody is named who may have made it: %w", ErrUsage)
+	default:
+		return nil
+	}
+}
+
+// readSigner reads a public key or a CA's certificate, one PEM block or DER, or a
+// Sigstore trusted root.
+func (p *Plan) readSigner(path string) error {
 	b, err := readBounded(path, limits.RootsFile)
 	if err != nil {
-		return nil, err
+		return err
 	}
+	if filepath.Ext(path) == ".json" {
+		if p.sigstoreRoot != nil {
+			return fmt.Errorf("%s is a second Sigstore trusted root: %w", path, ErrUsage)
+		}
+		if err := oms.CheckTrustedRoot(b); err != nil {
+			return fmt.Errorf("%s: %w: %w", path, ErrUsage, err)
+		}
+		p.sigstoreRoot = b
+		return nil
+	}
+	pemType := ""
 	if block, rest := pem.Decode(b); block != nil {
-		if block.Type != "PUBLIC KEY" || len(strings.TrimSpace(string(rest))) > 0 {
-			return nil, fmt.Errorf("%s is not one PEM block of type PUBLIC KEY: %w", path, ErrUsage)
+		pemType = block.Type
+		if pemType != pemPublicKey && pemType != pemCertificate || len(strings.TrimSpace(string(rest))) > 0 {
+			return fmt.Errorf("%s is not one PEM block of type %s or %s: %w", path, pemPublicKey, pemCertificate, ErrUsage)
 		}
 		b = block.Bytes
+	}
+	if pemType != pemPublicKey {
+		ca, err := x509.ParseCertificate(b)
+		switch {
+		case err == nil && (!ca.BasicConstraintsValid || !ca.IsCA):
+			return fmt.Errorf("%s is no CA's certificate: %w", path, ErrUsage)
+		case err == nil:
+			p.authorities = append(p.authorities, ca)
+			return nil
+		case pemType == pemCertificate:
+			return fmt.Errorf("%s is not one X.509 certificate: %w: %w", path, ErrUsage, err)
+		}
 	}
 	key, err := x509.ParsePKIXPublicKey(b)
 	if err == nil {
 		_, err = oms.KeyID(key)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s is no public key of a model signer: %w: %w", path, ErrUsage, err)
+		return fmt.Errorf("%s is no public key of a model signer: %w: %w", path, ErrUsage, err)
 	}
-	return key, nil
+	p.signers = append(p.signers, key)
+	return nil
+}
+
+// verify verifies a signature with what was given for its kind, now. The error
+// wraps one of package oms.
+func (p *Plan) verify(s *signature) (manifest *oms.Manifest, err error) {
+	switch s.parsed.Kind() {
+	case oms.KindKey:
+		_, manifest, err = s.parsed.Verify(p.signers)
+	case oms.KindChain:
+		_, manifest, err = s.parsed.VerifyChain(p.authorities, time.Now())
+	default:
+		var by *oms.SigstoreSigner
+		by, manifest, err = oms.VerifySigstore(s.data, p.sigstoreRoot, time.Now(), p.job.Sigstore)
+		if err == nil && !slices.Contains(p.job.SignerIdentities, by.Identity) {
+			return nil, fmt.Errorf("%w: by %q of %q, who is not named", oms.ErrUntrusted, by.Subject, by.Issuer)
+		}
+	}
+	return manifest, err
 }
 
 // signed reports whether weights have a signature.
@@ -123,8 +197,9 @@ func (p *Plan) modelComponents(components []*cer.Component) ([]*cer.Component, e
 			out = append(out, m)
 		}
 	}
-	for _, s := range p.signatures {
-		_, manifest, err := s.parsed.Verify(p.signers)
+	for i := range p.signatures {
+		s := &p.signatures[i]
+		manifest, err := p.verify(s)
 		if err != nil {
 			return nil, fmt.Errorf("weights %q: %w: %w", s.weights, ErrSignature, err)
 		}
@@ -150,13 +225,9 @@ func (p *Plan) manifest(name string, components []*cer.Component) *cer.Component
 	if folder == "" || !p.isFolder(name) {
 		return nil
 	}
-	files, err := oms.Weights(components, name, nil)
+	digests, err := oms.Digests(components, name)
 	if err != nil {
-		return nil
-	}
-	m, err := oms.NewManifest(files, oms.Options{})
-	if err != nil {
-		return nil // a folder with nothing but what manifests leave out
+		return nil // no flat digests, or nothing but what manifests leave out
 	}
 	var size uint64
 	for _, c := range components {
@@ -165,7 +236,7 @@ func (p *Plan) manifest(name string, components []*cer.Component) *cer.Component
 		}
 	}
 	return &cer.Component{
-		Role: cer.RoleManifest, Name: name, Path: folder, Digest: []string{cer.OMSDigest(m.Root())}, Size: strconv.FormatUint(size, 10),
+		Role: cer.RoleManifest, Name: name, Path: folder, Digest: digests, Size: strconv.FormatUint(size, 10),
 	}
 }
 

@@ -4,6 +4,7 @@ package launch
 
 import (
 	"crypto"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,6 +17,7 @@ import (
 	"strings"
 
 	"github.com/sworn-run/sworn/cer"
+	"github.com/sworn-run/sworn/cer/oms"
 	"github.com/sworn-run/sworn/internal/launch/elfdeps"
 	"github.com/sworn-run/sworn/internal/launch/jail"
 	"github.com/sworn-run/sworn/internal/launch/oci"
@@ -55,8 +57,14 @@ type Job struct {
 	Protect string
 	// Signatures are OpenSSF model signatures of weights, by the weights' names.
 	Signatures []Named
-	// SignerKeys are the paths of the public keys to check them with.
+	// SignerKeys are the paths of the public keys, or of the certificates of
+	// authorities, to check them with; or of one Sigstore trusted root, whose name
+	// ends in .json.
 	SignerKeys []string
+	// SignerIdentities are those who may sign through Sigstore.
+	SignerIdentities []oms.Identity
+	// Sigstore verifies such a signature; nil if nothing can.
+	Sigstore oms.SigstoreVerifier
 	// Flat asks for the flat SHA-256 of weights whatever their size.
 	Flat bool
 	// Image is a reference to a container image whose files are the job's root, as
@@ -81,16 +89,18 @@ type Plan struct {
 	job     Job
 	files   []planned
 	volumes []volume
-	// signatures are checked with signers.
-	signatures []signature
-	signers    []crypto.PublicKey
-	image      *oci.Image
-	argv       []string
-	program    string
-	env        []string
-	output     string
-	input      string
-	launcher   *cer.Component
+	// signatures are checked with the three after them.
+	signatures   []signature
+	signers      []crypto.PublicKey
+	authorities  []*x509.Certificate
+	sigstoreRoot []byte
+	image        *oci.Image
+	argv         []string
+	program      string
+	env          []string
+	output       string
+	input        string
+	launcher     *cer.Component
 }
 
 // planned is one file of the job's root.
@@ -413,6 +423,7 @@ func (p *Plan) spec(o *Options) jail.Spec {
 		s.Command.Dir = p.image.Config.WorkingDir
 		s.Image = &jail.Image{
 			Ref: p.job.Image, Digest: p.image.ManifestDigest, MaxBytes: imageBytes(), Store: p.job.ImageStore,
+			Absent: []string{modelDir, configDir},
 		}
 	}
 	if !o.Strict {

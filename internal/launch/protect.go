@@ -97,6 +97,9 @@ func (p *Plan) protect() error {
 // openVolumes makes the devices of the plan's volumes.
 func (l *launch) openVolumes() ([]jail.Volume, error) {
 	var out []jail.Volume
+	if len(l.o.Plan.volumes) > 0 {
+		verity.Sweep()
+	}
 	for _, v := range l.o.Plan.volumes {
 		d, err := verity.Open(v.description, v.dir)
 		if err != nil {

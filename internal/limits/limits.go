@@ -6,6 +6,8 @@
 // inclusive: a value equal to the constant is accepted, one more is refused.
 package limits
 
+import "github.com/sworn-run/sworn/attest"
+
 // The capsule and the JSON it is made of.
 const (
 	// CapsuleFile is the largest capsule file, and the largest JSON text of
@@ -27,7 +29,8 @@ const (
 	BundleDepth = 1000
 
 	// BundleValues is the largest number of commas and colons outside of strings
-	// in such a bundle, a package or a project of them: 1 Mi. A text of 64 MiB
+	// in such a bundle, a package or a project of them, and in what is brought
+	// into canonical form: 1 Mi. A text of 64 MiB
 	// could hold thirty times as many, and each costs a reader a hundred bytes.
 	BundleValues = 1 << 20
 
@@ -59,15 +62,11 @@ const (
 // The statement and the evidence that quotes it.
 const (
 	// Statement is the largest binding statement.
-	Statement = 4096
-
-	// NonceMin and NonceMax bound the length of a relying party's nonce.
-	NonceMin = 8
-	NonceMax = 64
+	Statement = attest.MaxStatement
 
 	// EvidenceSlots is the largest number of evidence slots in a manifest,
 	// and of evidence items in a capsule. The smallest is 1.
-	EvidenceSlots = 8
+	EvidenceSlots = attest.MaxSlots
 
 	// EvidencePart is the largest part of an evidence item: a quote, a
 	// report, a signature, a blob of runtime data. 1 MiB.
@@ -90,24 +89,13 @@ const (
 	// the most part: 4 MiB.
 	CollateralItem = 4 << 20
 
-	// Tokens is the largest number of time stamp tokens in a capsule.
-	Tokens = 64
-
 	// Token is the largest time stamp token: 64 KiB.
 	Token = 64 << 10
 )
 
-// The event log.
-const (
-	// Log is the largest event log in its carried form: 16 MiB.
-	Log = 16 << 20
-
-	// LogEvents is the largest number of events in a log.
-	LogEvents = 65536
-
-	// EventData is the largest data of one event: 64 KiB.
-	EventData = 64 << 10
-)
+// Log is the largest event log in its carried form: 16 MiB. What it is made of is
+// bounded in package attest.
+const Log = attest.MaxLog
 
 // What booted: firmware event logs and IMA lists.
 const (
@@ -149,6 +137,10 @@ const (
 const (
 	// PolicyFile is the largest policy file: 4 MiB.
 	PolicyFile = 4 << 20
+
+	// SigstoreAnswer is the most that is read of what a program says about a
+	// signature through Sigstore: 16 KiB.
+	SigstoreAnswer = 16 << 10
 
 	// RootsFiles is the largest number of files in a roots folder.
 	RootsFiles = 1000

@@ -188,6 +188,7 @@ func TestProtected(t *testing.T) {
 			})
 		}
 	})
+	t.Run("killed", func(t *testing.T) { p.killed(t) })
 	t.Run("dm-verity", func(t *testing.T) {
 		// The superblock says something else: nobody reads it.
 		offset := mustOffset(t, filepath.Join(p.dir, "tree", "model.img"))
@@ -211,6 +212,27 @@ func TestProtected(t *testing.T) {
 	})
 	t.Run("verdict", func(t *testing.T) { p.verdict(t) })
 	t.Run("cost", func(t *testing.T) { p.cost(t) })
+}
+
+// killed kills a launcher whose job reads a volume: the device that it leaves goes
+// at a later launch, once it is old, and not while a launcher lives.
+func (p *protected) killed(t *testing.T) {
+	const run = "sworn run -q --tpm /dev/tpmrm0 --weights verity:/mnt/model.img.json --record /tmp/killed.cer.json -- "
+	const begun = "n=0; until busybox ps | busybox grep -v sworn | busybox grep -q 'busybox sleep [3]0$'; do n=$((n+1)); [ $n -lt 600 ] || break; busybox sleep 0.1; done\n"
+	const count = "busybox ls /sys/block | busybox grep -c dm-\n"
+	const later = "busybox date -s @$(($(busybox date +%s) + 1200)) >/dev/null\n"
+	const back = "busybox date -s @$(($(busybox date +%s) - 1200)) >/dev/null\n"
+	for _, step := range []struct{ name, script, want string }{
+		{"killed", run + "/bin/busybox sleep 30 &\n" + begun + "kill -9 $!; wait $! 2>/dev/null; busybox sleep 1\n" + count, "1\n"},
+		{"young", run + "/bin/busybox true && " + count, "1\n"},
+		{"of one that lives", run + "/bin/busybox sleep 30 &\n" + begun + later +
+			strings.Replace(run, "--tpm", "--pcr 12 --tpm", 1) + "/bin/busybox true && " + count + "kill -9 $!; wait $! 2>/dev/null; busybox sleep 1\n" + back + count, "1\n1\n"},
+		{"old", later + run + "/bin/busybox true && " + count + back, "0\n"},
+	} {
+		if _, out := p.shell(t, step.script); out != step.want {
+			t.Errorf("%s: devices are %q, want %q", step.name, out, step.want)
+		}
+	}
 }
 
 // mustOffset returns where the superblock of a volume's hash tree stands.

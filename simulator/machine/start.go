@@ -81,6 +81,23 @@ func Start(ctx context.Context, c Config) (*Machine, error) {
 	return m, nil
 }
 
+// Prepare makes what a machine boots from, as [Start] does, and boots nothing: for who
+// wants to predict its registers before it boots. No machine of that folder may be
+// running. The error is that of Start.
+func Prepare(ctx context.Context, c Config) (Media, error) {
+	c, err := c.filled()
+	if err == nil {
+		err = os.MkdirAll(c.Dir, 0o700)
+	}
+	if err == nil {
+		err = c.prepare(ctx)
+	}
+	if err != nil {
+		return Media{}, fmt.Errorf("preparing a machine: %w", err)
+	}
+	return c.media(), nil
+}
+
 // start is Start.
 func start(ctx context.Context, c Config) (_ *Machine, err error) {
 	if c, err = c.filled(); err != nil {
@@ -306,8 +323,9 @@ type Media struct {
 }
 
 // Media returns what the machine booted from.
-func (m *Machine) Media() Media {
-	c := &m.config
+func (m *Machine) Media() Media { return m.config.media() }
+
+func (c *Config) media() Media {
 	media := Media{Kernel: c.Kernel.Image, Initrd: c.path(initrdFile), Cmdline: c.cmdline(), Memory: c.Memory}
 	if c.Boot.uki() {
 		media.UKI, media.Disk = c.path(ukiFile), c.path(diskFile)

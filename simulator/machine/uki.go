@@ -5,6 +5,8 @@ package machine
 import (
 	"context"
 	"debug/pe"
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -84,8 +86,27 @@ func (c *Config) joinUKI(ctx context.Context, to string) error {
 		}
 		at = pageUp(at + uint64(info.Size()))
 	}
-	_, err = tool(ctx, c.Dir, "objcopy", append(args, stubFile, to)...)
-	return err
+	if _, err = tool(ctx, c.Dir, "objcopy", append(args, stubFile, to)...); err != nil {
+		return err
+	}
+	return clearTime(c.path(to))
+}
+
+// clearTime zeroes the time stamp in an image's header, which is measured: objcopy puts
+// the time there (PE format, COFF file header).
+func clearTime(name string) error {
+	f, err := os.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrFiles, err)
+	}
+	var at [4]byte
+	if _, err = f.ReadAt(at[:], 0x3c); err == nil {
+		_, err = f.WriteAt(make([]byte, 4), int64(binary.LittleEndian.Uint32(at[:]))+8)
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("%w: %w", ErrFiles, err)
+	}
+	return nil
 }
 
 // part is a section of the image and the file that it holds.

@@ -179,14 +179,14 @@ func attested(t *testing.T, m *machine.Machine, dir, name, nonce string) string 
 
 // attestAndVerify runs two attested jobs in a machine, and has the second judged
 // out here under a policy from the first. One bit of the record changed, it is
-// refused.
-func attestAndVerify(t *testing.T, m *machine.Machine) {
+// refused. It returns the paths of the policy and the record, and the nonce.
+func attestAndVerify(t *testing.T, m *machine.Machine) (policy, record, nonce string) {
 	t.Helper()
-	const nonce = "00112233445566778899aabbccddeeff"
+	nonce = "00112233445566778899aabbccddeeff"
 	dir, roots := t.TempDir(), m.TPM().RootsDir()
 	golden := attested(t, m, dir, "golden", "ffeeddccbbaa99887766554433221100")
-	record := attested(t, m, dir, "record", nonce)
-	policy := filepath.Join(dir, "policy.json")
+	record = attested(t, m, dir, "record", nonce)
+	policy = filepath.Join(dir, "policy.json")
 	must(t, built(t, sworn), "policy", "from-record", golden, "--roots", roots, "-o", policy,
 		"--waive", "slot.measurement=what booted is not appraised here", "--waive", "launcher.rooted=as above")
 	verify := []string{"verify", "--policy", policy, "--roots", roots, "--nonce", nonce}
@@ -207,6 +207,7 @@ func attestAndVerify(t *testing.T, m *machine.Machine) {
 	if code, out := command(t, built(t, sworn), append(verify, changed)...); code != 1 {
 		t.Errorf("a changed record: exit status %d: %s", code, out)
 	}
+	return policy, record, nonce
 }
 
 // evidence takes the evidence out, saves it where SWORN_VM_EVIDENCE names a
@@ -248,7 +249,8 @@ func evidence(t *testing.T, m *machine.Machine) *machine.Evidence {
 
 func TestDirect(t *testing.T) {
 	m := boot(t.Context(), t, describe(t, machine.Direct))
-	attestAndVerify(t, m)
+	policy, record, nonce := attestAndVerify(t, m)
+	predicted(t, m, policy, record, nonce)
 	if e := evidence(t, m); e.SecureBoot != 0 {
 		t.Errorf("SecureBoot is %d", e.SecureBoot)
 	}
@@ -257,6 +259,23 @@ func TestDirect(t *testing.T) {
 	}
 	if _, err := m.ReadFile(t.Context(), "/proc/cmdline"); !errors.Is(err, machine.ErrGone) {
 		t.Errorf("a machine that is off: %v", err)
+	}
+}
+
+// predicted holds the record of a kernel that QEMU booted against what its files say,
+// and against another command line.
+func predicted(t *testing.T, m *machine.Machine, policy, record, nonce string) {
+	t.Helper()
+	media, out := m.Media(), policy+".boot"
+	for _, c := range []struct{ cmdline, want string }{{media.Cmdline, ""}, {media.Cmdline + " quiet", "slot.measurement"}} {
+		must(t, built(t, sworn), "policy", "from-boot", "--policy", policy, "-o", out, "--kernel", media.Kernel, "--initrd", media.Initrd,
+			"--cmdline", c.cmdline, "--qemu-memory", fmt.Sprintf("%dM", media.Memory))
+		verify := []string{"verify", "--policy", out, "--roots", m.TPM().RootsDir(), "--nonce", nonce, "--waive", "launcher.rooted=no lockdown", record}
+		if c.want == "" {
+			t.Log(must(t, built(t, sworn), verify...))
+		} else {
+			refused(t, verify, c.want)
+		}
 	}
 }
 

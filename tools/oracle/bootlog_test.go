@@ -43,15 +43,8 @@ func logs(t *testing.T) []log {
 			out = append(out, log{filepath.Base(filepath.Dir(name)) + "/" + filepath.Base(name), b, kind})
 		}
 	}
-	dir := func(module string) string {
-		b, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", module).Output()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return strings.TrimSpace(string(b))
-	}
 	add(bootlog.PCRs, "..", "..", "internal", "bootlog", "testdata", "*", "eventlog")
-	attestation, eventlog := dir("github.com/google/go-attestation"), dir("github.com/google/go-eventlog")
+	attestation, eventlog := moduleDir(t, "github.com/google/go-attestation"), moduleDir(t, "github.com/google/go-eventlog")
 	add(bootlog.PCRs, attestation, "attest", "testdata", "*_eventlog")
 	add(bootlog.PCRs, eventlog, "testdata", "eventlogs", "tpm", "*.bin")
 	add(bootlog.PCRs, eventlog, "testdata", "legacydata", "*_eventlog")
@@ -64,6 +57,16 @@ func logs(t *testing.T) []log {
 		add(bootlog.MRs, shared, "evidence", "ccel", "*", "ccel_data.bin")
 	}
 	return out
+}
+
+// moduleDir returns where a module's files are.
+func moduleDir(t *testing.T, module string) string {
+	t.Helper()
+	b, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", module).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(b))
 }
 
 // banks are the hashes that both sides know.

@@ -185,30 +185,33 @@ func (v Value) HasElements() bool {
 // IsBytes reports whether the value is the string b.
 func (v Value) IsBytes(b []byte) bool { return v.Kind() == '"' && bytes.Equal(v.Bytes(), b) }
 
-// Elements reads the elements of an array again, each into a Doc of its own that
-// keeps the given number of levels. It returns nil if the value is no array, or
-// has more than limit elements.
+// Elements reads the elements of an array again, and keeps the given number of
+// levels, of which the array is the first. It returns nil if the value is no
+// array, or has more than limit elements.
 func (v Value) Elements(limit, keep int) []Value {
 	if v.Kind() != '[' {
 		return nil
 	}
-	out := []Value{}
 	raw := v.Raw()
+	p := parser{b: raw, maxDepth: maxNesting, keep: keep}
+	var roots []kid
 	for i := skipSpace(raw, 1); raw[i] != ']'; {
-		if len(out) == limit {
+		if len(roots) == limit {
 			return nil
 		}
-		p := parser{b: raw, maxDepth: maxNesting, keep: keep}
 		start := i
 		if i = p.value(i, 1); i < 0 {
 			return nil // Not reached: the text has been read before.
 		}
-		d := &Doc{text: raw, kids: p.kids, nodes: p.nodes, names: p.names}
-		d.root = kid{start: uint32(start), end: uint32(i), node: p.node, state: p.state}
-		out = append(out, d.Root())
+		roots = append(roots, kid{start: uint32(start), end: uint32(i), node: p.node, state: p.state})
 		if i = skipSpace(raw, i); raw[i] == ',' {
 			i = skipSpace(raw, i+1)
 		}
+	}
+	d := &Doc{text: raw, kids: p.kids, nodes: p.nodes, names: p.names}
+	out := make([]Value, len(roots))
+	for i := range roots {
+		out[i] = Value{d, &roots[i]}
 	}
 	return out
 }

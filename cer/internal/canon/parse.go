@@ -167,7 +167,7 @@ func (p *parser) object(i, level int) int {
 	if level > p.maxDepth {
 		return p.fail(i, "nested too deep")
 	}
-	base, worst, sorted := len(p.stack), exact, true
+	base, worst, sorted, names := len(p.stack), exact, true, len(p.names)
 	for i++; ; i++ { // behind the brace, or a comma
 		at := skipSpace(p.b, i)
 		if at != i {
@@ -200,7 +200,11 @@ func (p *parser) object(i, level int) int {
 		case !sorted && !p.sort(base):
 			return p.fail(at, "a name that occurs twice")
 		default:
-			return p.close(i, level, base, worst)
+			end = p.close(i, level, base, worst)
+			if p.node == 0 { // Nothing in it is remembered either.
+				p.names = p.names[:names]
+			}
+			return end
 		}
 	}
 }

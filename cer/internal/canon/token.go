@@ -287,9 +287,17 @@ func checkNumber(t []byte, small bool) (float64, error) {
 	if len(t) > limits.JSONNumber {
 		return 0, fmt.Errorf("%w: %d characters, at most %d", ErrStrict, len(t), limits.JSONNumber)
 	}
-	f, err := strconv.ParseFloat(string(t), 64)
-	if err != nil {
-		return 0, fmt.Errorf("%w: %q is out of range or malformed", ErrStrict, t)
+	if len(t) < 20 && !bytes.ContainsAny(t, "eE") {
+		// A short one, and far from both ends of what is a double.
+		if f, err := strconv.ParseFloat(string(t), 64); err == nil && f != 0 && math.Abs(f) < maxExact {
+			return f, nil
+		}
+	}
+	var digits [limits.JSONNumber]byte
+	d, exp := decimal(digits[:0], t)
+	f := parseFloat(t, d, exp)
+	if math.IsInf(f, 0) {
+		return 0, fmt.Errorf("%w: %q is out of range", ErrStrict, t)
 	}
 	if f != 0 && math.Abs(f) < maxExact {
 		return f, nil
@@ -297,9 +305,7 @@ func checkNumber(t []byte, small bool) (float64, error) {
 	if f != 0 && small {
 		return 0, fmt.Errorf("%w: %q is 2^53 or more in magnitude", ErrStrict, t)
 	}
-	var digits [limits.JSONNumber]byte
 	var spelled, shortest [32]byte
-	d, exp := decimal(digits[:0], t)
 	s, sexp := decimal(shortest[:0], strconv.AppendFloat(spelled[:0], f, 'e', -1, 64))
 	if exp != sexp || !bytes.Equal(d, s) {
 		return 0, fmt.Errorf("%w: %q is not exact as a double", ErrStrict, t)
@@ -310,17 +316,21 @@ func checkNumber(t []byte, small bool) (float64, error) {
 	return f, nil
 }
 
+// maxExponent is far beyond every exponent of a double, and of one of
+// limits.JSONNumber digits.
+const maxExponent = 1 << 20
+
 // decimal writes the significant digits of a literal to dst, without leading and
 // trailing zeros, and returns them with the power of ten of the first digit: two
 // literals have the same magnitude iff both results agree. Zero has no digits.
-// The literal has been accepted by strconv, and is no longer than
-// limits.JSONNumber; an exponent too large for an int was refused there as out of
-// range unless the value is zero.
+// The literal is well-formed and no longer than limits.JSONNumber, and so no digit
+// of it matters behind a larger exponent than is returned.
 func decimal(dst, t []byte) (digits []byte, exp int) {
 	mantissa, power := t, 0
 	if i := bytes.IndexAny(t, "eE"); i >= 0 {
 		mantissa = t[:i]
-		power, _ = strconv.Atoi(string(t[i+1:])) // Saturates; then the value is zero or out of range.
+		power, _ = strconv.Atoi(string(t[i+1:])) // Saturates.
+		power = max(-maxExponent, min(power, maxExponent))
 	}
 	point, seen := 0, false
 	for _, c := range mantissa {

@@ -124,7 +124,10 @@ func (m *image) inFile() []section {
 // loaded returns a section as it stands in memory: as long as its virtual size, with
 // zeros where the file has less.
 func (m *image) loaded(s section) []byte {
-	content := m.raw[s.pointer:][:min(s.size, s.virtual)]
+	var content []byte
+	if s.size > 0 { // Else it has no place in the file, whatever its pointer says.
+		content = m.raw[s.pointer:][:min(s.size, s.virtual)]
+	}
 	if uint64(s.virtual) == uint64(len(content)) {
 		return content
 	}

@@ -98,6 +98,19 @@ func kernelImage() *pe {
 	}}
 }
 
+// outside is an image whose last section has no bytes in the file, five in memory, and a
+// pointer far beyond the file.
+func outside() []byte {
+	p := kernelImage()
+	last := len(p.sections) - 1
+	p.sections[last].Content = nil
+	b := p.build()
+	e := b[stubSize+sizeCOFF+112+8*p.dirs+last*sizeSection:]
+	binary.LittleEndian.PutUint32(e[8:], 5)
+	binary.LittleEndian.PutUint32(e[20:], 0x20000)
+	return b
+}
+
 // digest hashes an image by removing what Authenticode leaves out.
 func digest(b []byte, narrow bool, table int) []byte {
 	opt := stubSize + sizeCOFF
@@ -292,6 +305,9 @@ func TestUKI(t *testing.T) {
 	if u, err = UKI(p.build(), attest.SHA256, Stub252()); !errors.Is(err, attest.ErrForm) || u != nil {
 		t.Errorf("a section of 1 GiB in memory: %v", err)
 	}
+	if u, err = UKI(outside(), attest.SHA256, Stub252()); err != nil || !bytes.Equal(u.Initrd, sum(strings.Repeat("\x00", 5))) {
+		t.Errorf("a section of memory alone: %v", err)
+	}
 	p = kernelImage()
 	p.sections = append(p.sections, p.sections[3])
 	if u, err = UKI(p.build(), attest.SHA256, Stub252()); !errors.Is(err, attest.ErrForm) || u != nil {
@@ -397,6 +413,7 @@ func FuzzAuthenticode(f *testing.F) {
 	signed := kernelImage()
 	signed.narrow, signed.table = true, []byte("certificates")
 	f.Add(signed.build())
+	f.Add(outside())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		d, err := Authenticode(b, attest.SHA256)
 		if err != nil {

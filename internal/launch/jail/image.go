@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -28,6 +29,9 @@ type Image struct {
 	// Store keeps uncompressed layers from one launch to the next; nothing in it
 	// is trusted. Empty: nothing is kept.
 	Store string `json:"store"`
+	// Absent are absolute paths at which the image must have nothing, not even a
+	// folder or a link: what the job finds there is measured one by one.
+	Absent []string `json:"absent"`
 	// Mount is a folder of the launcher's that holds two empty ones, ImageRoot and
 	// ImagePrivate: the root, and what it is filled from, are mounted there, in
 	// init's own mount namespace.
@@ -90,6 +94,11 @@ func (p *initProcess) unpackImage(ctx context.Context) (*Unpacked, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, fmt.Errorf("opening the image's root: %w", err)
+	}
+	for _, name := range img.Absent {
+		if _, err := root.Lstat(strings.TrimPrefix(name, "/")); !errors.Is(err, fs.ErrNotExist) {
+			return nil, errors.Join(as(failSource, fmt.Errorf("the image has %s: what a job finds there is measured file by file, and comes from no image", name)), root.Close())
+		}
 	}
 	for _, own := range reserved() {
 		if err := root.RemoveAll(own[1:]); err != nil {

@@ -212,6 +212,7 @@ func (p *initProcess) finishRoot() error {
 		return as(failIsolation, err)
 	}
 	p.iso.Devices, p.iso.DevicesBy, p.iso.Proc = append([]string{"null", "urandom"}, p.cfg.Devices...), by, No
+	p.iso.DeviceNumbers = p.root.numbers
 	if err := p.root.bind(p.sources); err != nil {
 		return as(failLaunch, err)
 	}

@@ -120,6 +120,9 @@ type Isolation struct {
 	// Devices are the devices the job can open ("null", "urandom", and those that
 	// the Spec names), or "host" in an open run.
 	Devices []string `json:"devices"`
+	// DeviceNumbers are the kinds and numbers of those that the Spec names but for
+	// null and urandom, in their order, such as "c195:0".
+	DeviceNumbers []string `json:"device_numbers,omitempty"`
 	// DevicesBy is how they were made: "bind", "mknod" or "host".
 	DevicesBy string `json:"devices_by"`
 	// Proc says whether there is a /proc.
@@ -133,9 +136,10 @@ type Isolation struct {
 }
 
 // Missing returns the facts that strict isolation demands and that do not hold.
-// Demanded are all of the closed root, except that a user namespace, /proc and
-// the sealed program are matters of the way taken, and that of NoSwap and
-// Locked, which serve the same end, one is enough: it is reported as "noswap".
+// Demanded is everything that a record can say of the closed root, except that a
+// user namespace, /proc and the sealed program are matters of the way taken, and
+// that of NoSwap and Locked, which serve the same end, one is enough: it is
+// reported as "noswap".
 // The launcher's own memory lock is not a fact of the job: see Harden.
 func (i *Isolation) Missing() []Fact {
 	memory := i.NoSwap
@@ -161,6 +165,8 @@ func (i *Isolation) Missing() []Fact {
 		{"no_new_privs", i.NoNewPrivs},
 		{"caps_dropped", i.CapsDropped},
 		{"seccomp", i.Seccomp},
+		{"landlock", i.Landlock},
+		{"cgroup", i.Cgroup},
 		{"keyring", i.Keyring},
 		{"no_core", i.NoCore},
 		{"init_non_dumpable", i.InitNonDumpable},

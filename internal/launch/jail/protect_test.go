@@ -160,6 +160,9 @@ func TestDevices(t *testing.T) {
 	if got := j.Isolation().Devices; !slices.Equal(got, []string{"null", "urandom", "full"}) {
 		t.Errorf("devices are %q", got)
 	}
+	if got := j.Isolation().DeviceNumbers; !slices.Equal(got, []string{"c1:7"}) {
+		t.Errorf("their numbers are %q", got)
+	}
 	got := finish(t, j, nil)
 	if !strings.Contains(got.out, "open:/dev/full=ok") || !strings.Contains(got.out, "open:/dev/kmsg=ENOENT") {
 		t.Errorf("the job says %s", got.out)

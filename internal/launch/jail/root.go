@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sworn-run/sworn/cer"
 )
 
 // slackBytes is what the root's tmpfs may take beyond files and folders.
@@ -30,6 +32,8 @@ type root struct {
 	attached bool
 	// devices are detached mounts of device nodes, by name.
 	devices map[string]int
+	// numbers are those of the devices that the Spec names, in its order.
+	numbers []string
 }
 
 // deviceNumbers are the devices that a job can open.
@@ -219,6 +223,11 @@ func (r *root) takeDevice(name string) error {
 	if isTPM(&st) {
 		return fmt.Errorf("/dev/%s is a TPM by another name: %w", name, unix.EPERM)
 	}
+	d := cer.Device{Kind: 'c', Major: unix.Major(st.Rdev), Minor: unix.Minor(st.Rdev)}
+	if st.Mode&unix.S_IFMT == unix.S_IFBLK {
+		d.Kind = 'b'
+	}
+	r.numbers = append(r.numbers, d.Number())
 	return nil
 }
 

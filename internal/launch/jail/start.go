@@ -319,7 +319,7 @@ func (j *Jail) Image() *Unpacked { return j.image }
 // Isolation returns what is in force for the job.
 func (j *Jail) Isolation() Isolation {
 	i := j.isolation
-	i.Devices = append([]string(nil), i.Devices...)
+	i.Devices, i.DeviceNumbers = slices.Clone(i.Devices), slices.Clone(i.DeviceNumbers)
 	return i
 }
 

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"time"
 	"unsafe"
@@ -24,6 +25,7 @@ const (
 	dmSpec      = 40  // sizeof(struct dm_target_spec)
 	dmBuffer    = 16 << 10
 	dmBase      = 0xc138fd00 // _IOWR(0xfd, …, struct dm_ioctl)
+	dmList      = 2
 	dmCreate    = 3
 	dmRemove    = 4
 	dmSuspend   = 6 // without DM_SUSPEND_FLAG: resume
@@ -51,6 +53,9 @@ type Device struct {
 	rdev   uint64
 	node   string
 	dir    string
+	// held keeps the device in use as long as this process lives, so that Sweep
+	// leaves it.
+	held *os.File
 }
 
 // Open makes a read-only dm-verity device of a volume whose description stands in
@@ -136,7 +141,7 @@ func (d *Device) checkLoop() error {
 func (d *Device) create() error {
 	var id [8]byte
 	_, _ = rand.Read(id[:])
-	name := fmt.Sprintf("sworn-%x", id)
+	name := deviceName(time.Now(), id)
 	reply, err := dm(dmCreate, name, dmReadOnly, nil)
 	if err != nil {
 		return err
@@ -151,7 +156,13 @@ func (d *Device) create() error {
 	if err := d.Check(); err != nil {
 		return err
 	}
-	return d.makeNode()
+	if err := d.makeNode(); err != nil {
+		return err
+	}
+	if d.held, err = os.Open(d.node); err != nil {
+		return fmt.Errorf("opening the device: %w: %w", ErrUnsupported, err)
+	}
+	return nil
 }
 
 // loopNumber names the loop device as "major:minor".
@@ -172,8 +183,8 @@ func (d *Device) makeNode() error {
 	if unix.Lstat(d.node, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFBLK && st.Rdev == d.Number() {
 		return nil
 	}
-	dir, err := os.MkdirTemp("/dev", "sworn-verity-")
-	if err != nil {
+	dir := filepath.Join("/dev", nodePrefix+d.name)
+	if err := os.Mkdir(dir, 0o700); err != nil {
 		return fmt.Errorf("making the device's node: %w: %w", ErrUnsupported, err)
 	}
 	d.dir, d.node = dir, dir+"/device"
@@ -224,6 +235,9 @@ func (d *Device) Check() error {
 // Close takes the device away, as soon as nothing has it mounted.
 func (d *Device) Close() error {
 	var errs []error
+	if d.held != nil {
+		errs, d.held = append(errs, d.held.Close()), nil
+	}
 	if d.name != "" {
 		// A mount that is just going may hold the device for a moment.
 		var err error

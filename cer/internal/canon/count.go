@@ -1,0 +1,47 @@
+package canon
+
+import "bytes"
+
+// FewValues reports whether a text has at most that many commas and colons
+// outside of strings, and so not many more values. It relies on no grammar and
+// builds nothing: each value costs a reader many times its own length.
+func FewValues(b []byte, most int) bool {
+	if len(b) <= most {
+		return true
+	}
+	n := 0
+	for i := 0; i < len(b) && n <= most; {
+		switch b[i] {
+		case '"':
+			i = skipString(b, i)
+			continue
+		case ',', ':':
+			n++
+		}
+		i++
+	}
+	return n <= most
+}
+
+// skipString returns the index after the string that begins at i; of a string
+// without an end, the end of the text.
+func skipString(b []byte, i int) int {
+	i++
+	end := bytes.IndexByte(b[i:], '"')
+	if end < 0 {
+		return len(b)
+	}
+	escape := bytes.IndexByte(b[i:i+end], '\\')
+	if escape < 0 {
+		return i + end + 1
+	}
+	for i += escape; i < len(b); i++ {
+		switch b[i] {
+		case '\\':
+			i++
+		case '"':
+			return i + 1
+		}
+	}
+	return len(b)
+}

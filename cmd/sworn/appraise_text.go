@@ -1,0 +1,53 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/sworn-run/sworn/verifier/appraise"
+)
+
+// writeJSON writes one value, on one line if indent is empty.
+func writeJSON(w io.Writer, v any, indent string) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", indent)
+	return enc.Encode(v)
+}
+
+// headline is the outcome in one line.
+func headline(r *appraise.Report) string {
+	what := string(r.Kind)
+	if r.Form != "" {
+		what += ", " + r.Form
+	}
+	if r.Accepted() {
+		return "accepted: " + what
+	}
+	return "refused: " + what + ": " + r.Refusal.Error()
+}
+
+// writeAppraisal writes a report for people: the outcome, what was found of each
+// subject, and the registers that a log gives.
+func writeAppraisal(w io.Writer, r *appraise.Report) error {
+	var b strings.Builder
+	b.WriteString(line(headline(r)) + "\n")
+	subject := ""
+	for _, f := range r.Findings {
+		if f.Subject != subject {
+			subject = f.Subject
+			b.WriteString(line(subject) + ":\n")
+		}
+		fmt.Fprintf(&b, "  %-16s %s: %s\n", statusWord(f.Status), f.Name, line(f.Detail))
+	}
+	for _, p := range r.Replays {
+		b.WriteString(line(p.Subject) + ", replayed:\n")
+		for _, v := range p.Values {
+			fmt.Fprintf(&b, "  %-7s %s%-3d %x\n", v.Bank, p.Name, v.Index, v.Value)
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}

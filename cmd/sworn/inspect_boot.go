@@ -1,0 +1,133 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"unicode/utf16"
+
+	"github.com/sworn-run/sworn/attest"
+	"github.com/sworn-run/sworn/internal/bootlog"
+	"github.com/sworn-run/sworn/internal/bootlog/ima"
+	"github.com/sworn-run/sworn/verifier"
+)
+
+// isBootLog reports whether a file begins as a firmware's event log (TCG PC Client
+// Platform Firmware Profile, 10.4.5.1): an event of register 0, of type EV_NO_ACTION,
+// that names the format.
+func isBootLog(file []byte) bool {
+	return bytes.HasPrefix(file, []byte{0, 0, 0, 0, 3, 0, 0, 0}) && bytes.Contains(file[:min(64, len(file))], []byte("Spec ID Event0"))
+}
+
+// isFileList reports whether a file begins as the kernel's list of measured files:
+// register 10, a template digest of 20 bytes, the length and the name of a template.
+func isFileList(file []byte) bool {
+	return bytes.HasPrefix(file, []byte{ima.Register, 0, 0, 0}) && len(file) > 32 && bytes.HasPrefix(file[28:], []byte("ima-"))
+}
+
+// showBootLog shows a firmware's event log.
+func showBootLog(t *treeWriter, raw []byte) error {
+	l, err := bootlog.Parse(raw, bootlog.PCRs)
+	if err != nil {
+		return err
+	}
+	bank := attest.SHA1
+	for _, a := range l.Algs {
+		if a.Alg.Accepted() {
+			bank = a.Alg
+			break
+		}
+	}
+	t.head("firmware's event log", fmt.Sprintf("%d events, %d bytes; digests of bank %v. Nothing signs a log: a quote confirms it or not", len(l.Events), len(raw), bank))
+	for i := range l.Events {
+		e := &l.Events[i]
+		name := fmt.Sprintf("event %d", i)
+		if !e.Extends() {
+			t.row(1, name, fmt.Sprintf("not extended, %d bytes", len(e.Data)))
+			continue
+		}
+		t.row(1, name, fmt.Sprintf("PCR %d, %v:%x, called type %#x", e.Index, bank, e.Digest(bank), e.Type))
+		coverage, covered := e.Covered(bank)
+		if text := coveredText(covered); text != "" {
+			t.row(2, "its digest covers", text)
+		} else {
+			t.row(2, "its digest covers", fmt.Sprintf("%v, %d of %d bytes", coverage, len(covered), len(e.Data)))
+		}
+	}
+	values, err := l.Replay(bank, nil)
+	if err != nil {
+		return err
+	}
+	for _, v := range values {
+		t.row(1, fmt.Sprintf("replay of PCR %d", v.Index), fmt.Sprintf("%x", v.Value))
+	}
+	return nil
+}
+
+// coveredText returns what a digest covers as text, where it is one: plain, or UTF-16
+// as loaders write command lines.
+func coveredText(b []byte) string {
+	if len(b) >= 4 && len(b)%2 == 0 && len(b) <= 8192 && b[len(b)-1] == 0 && b[len(b)-2] == 0 {
+		var units []uint16
+		for i := 0; i+1 < len(b)-2; i += 2 {
+			units = append(units, uint16(b[i])|uint16(b[i+1])<<8)
+		}
+		if text := string(utf16.Decode(units)); plain(text) {
+			return fmt.Sprintf("%q", text)
+		}
+	}
+	if text := string(bytes.TrimRight(b, "\x00")); plain(text) {
+		return fmt.Sprintf("%q", text)
+	}
+	return ""
+}
+
+// plain reports whether a text is of at least two printable ASCII characters.
+func plain(s string) bool {
+	for _, r := range s {
+		if r < ' ' || r > '~' {
+			return false
+		}
+	}
+	return len(s) > 1
+}
+
+// showFileList shows the kernel's list of measured files.
+func showFileList(t *treeWriter, raw []byte) error {
+	l, err := ima.Parse(raw)
+	if err != nil {
+		return err
+	}
+	t.head("kernel's list of measured files", fmt.Sprintf("%d entries, %d bytes. Nothing signs a list: a quote confirms it or not", len(l.Entries), len(raw)))
+	value := make([]byte, sha256.Size)
+	for i := range l.Entries {
+		e := &l.Entries[i]
+		if e.Index == ima.Register {
+			value = attest.SHA256.Sum(value, e.Extended())
+		}
+		what := fmt.Sprintf("%s:%x %q", e.Alg, e.Digest, e.Path)
+		if e.Violation {
+			what = fmt.Sprintf("violation: %q was written to meanwhile", e.Path)
+		}
+		t.row(1, fmt.Sprintf("entry %d", i), fmt.Sprintf("PCR %d, %s, %s", e.Index, e.Template, what))
+	}
+	t.row(1, fmt.Sprintf("replay of PCR %d", ima.Register), fmt.Sprintf("%x (sha256)", value))
+	return nil
+}
+
+// treeCollateral shows what accompanies the evidence.
+func treeCollateral(t *treeWriter, items []attest.Collateral) {
+	for _, item := range items {
+		t.head("collateral", fmt.Sprintf("%s, %d bytes, sha256:%x", item.Kind, len(item.Data), sha256.Sum256(item.Data)))
+		var err error
+		switch item.Kind {
+		case verifier.CollateralEventLog:
+			err = showBootLog(t, item.Data)
+		case verifier.CollateralIMA:
+			err = showFileList(t, item.Data)
+		}
+		if err != nil {
+			t.row(1, "refused", err.Error())
+		}
+	}
+}
