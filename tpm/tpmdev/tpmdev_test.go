@@ -332,7 +332,7 @@ func TestOptions(t *testing.T) {
 		"register 2^32-1":    {Register: new(^uint32(0))},
 		"bank SHA-1":         {Bank: attest.SHA1},
 		"bank SM3":           {Bank: 0x0012},
-		"source 3 of the AK": {AK: 3},
+		"source 4 of the AK": {AK: 4},
 		"negative timeout":   {Timeout: -1},
 	} {
 		t.Run(name, func(t *testing.T) {
