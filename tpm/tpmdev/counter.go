@@ -83,7 +83,7 @@ func (l *link) defineCounter(index uint32) error {
 		PublicInfo: tpm2.New2B(counterPublic(index)),
 	}.Execute(l)
 	if err != nil {
-		return fail(fmt.Sprintf("defining the launch counter, NV 0x%08x, as the TPM's owner", index), err)
+		return fail(fmt.Sprintf("defining the launch counter, NV 0x%08x, as the TPM's owner, whose authorization value must be empty", index), err)
 	}
 	return nil
 }
@@ -111,7 +111,7 @@ func (t *TPM) Increment(ctx context.Context) (*attest.Counter, error) {
 		NVIndex:    tpm2.NamedHandle{Handle: index, Name: name},
 	}.Execute(l)
 	if err != nil {
-		return nil, fail("counting the launch", err)
+		return nil, fail("counting the launch as the TPM's owner, whose authorization value must be empty", err)
 	}
 	rsp, err := tpm2.NVRead{
 		AuthHandle: tpm2.AuthHandle{Handle: index, Name: t.counterName(), Auth: tpm2.PasswordAuth(nil)},
