@@ -12,11 +12,12 @@ import (
 	"github.com/sworn-run/sworn/attest"
 )
 
-// newCounter returns the public area and an unsigned certification of a counter.
-func (a *fakeAK) newCounter(value uint64) (*nvPublic, *certification) {
+// newCounter returns the public area and an unsigned certification of a counter
+// that is 7.
+func (a *fakeAK) newCounter() (*nvPublic, *certification) {
 	p := &nvPublic{index: 0x01807377, nameAlg: attest.SHA256, attributes: CounterAttributes | nvWritten, size: counterSize}
 	q, _ := a.newQuote()
-	c := &certification{header: q.header, indexName: p.name(), value: value}
+	c := &certification{header: q.header, indexName: p.name(), value: 7}
 	c.extraData = bytes.Repeat([]byte{8}, 32)
 	return p, c
 }
@@ -33,7 +34,7 @@ func (a *fakeAK) counted(tb testing.TB, p *nvPublic, c *certification) *attest.E
 
 func TestCounter(t *testing.T) {
 	ak := newECC(t, elliptic.P256(), attest.SHA256)
-	p, c := ak.newCounter(7)
+	p, c := ak.newCounter()
 	ev := ak.counted(t, p, c)
 	claims, err := Scheme{}.Verify(ev, nil, testTime)
 	if err != nil {
@@ -69,7 +70,7 @@ func TestCounter(t *testing.T) {
 // refused.
 func TestCounterEveryBit(t *testing.T) {
 	ak := newECC(t, elliptic.P256(), attest.SHA256)
-	p, c := ak.newCounter(7)
+	p, c := ak.newCounter()
 	good := ak.counted(t, p, c)
 	for _, name := range []string{PartNVPublic, PartNVAttest, PartNVSignature} {
 		for bit := range 8 * len(part(t, good, name).Data) {
@@ -85,7 +86,7 @@ func TestCounterEveryBit(t *testing.T) {
 
 func TestRefuseCounterParts(t *testing.T) {
 	ak := newECC(t, elliptic.P256(), attest.SHA256)
-	p, c := ak.newCounter(7)
+	p, c := ak.newCounter()
 	good := ak.counted(t, p, c)
 	const first = 4
 	for name, change := range map[string]func(*attest.Evidence){
@@ -134,7 +135,7 @@ func TestRefuseOtherIndex(t *testing.T) {
 		"behind the owner": func(p *nvPublic) { p.index = LastCounterIndex + 1 },
 	} {
 		t.Run(name, func(t *testing.T) {
-			p, c := ak.newCounter(7)
+			p, c := ak.newCounter()
 			change(p)
 			c.indexName = p.name()
 			refuse(t, ak.counted(t, p, c), attest.ErrMode)
@@ -144,9 +145,9 @@ func TestRefuseOtherIndex(t *testing.T) {
 
 func TestRefuseCertification(t *testing.T) {
 	ak, other := newECC(t, elliptic.P256(), attest.SHA256), newECC(t, elliptic.P256(), attest.SHA256)
-	p, c := ak.newCounter(7)
+	p, c := ak.newCounter()
 	t.Run("another index's Name", func(t *testing.T) {
-		_, c := ak.newCounter(7)
+		_, c := ak.newCounter()
 		q := *p
 		q.index++
 		c.indexName = q.name()
@@ -158,7 +159,7 @@ func TestRefuseCertification(t *testing.T) {
 		refuse(t, ev, attest.ErrSignature)
 	})
 	t.Run("another signer's name", func(t *testing.T) {
-		_, c := ak.newCounter(7)
+		_, c := ak.newCounter()
 		q, _ := other.newQuote()
 		c.qualifiedSigner = q.qualifiedSigner
 		refuse(t, ak.counted(t, p, c), attest.ErrMode)
@@ -183,7 +184,7 @@ func TestRefuseCertification(t *testing.T) {
 // the structure alone that is parsed.
 func FuzzParseCertification(f *testing.F) {
 	ak := newECC(f, elliptic.P256(), attest.SHA256)
-	p, c := ak.newCounter(7)
+	p, c := ak.newCounter()
 	seeds := [][]byte{c.marshal(), binary.BigEndian.AppendUint16(c.marshal(), 0)}
 	for _, s := range seeds {
 		f.Add(s, p.marshal())
