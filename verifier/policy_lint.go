@@ -175,6 +175,9 @@ func (l *linter) freshness() {
 	if p.PriorLaunches == PriorAny {
 		l.say("prior_launches: %q lets any program have used the register before", PriorAny)
 	}
+	if p.Series == SeriesCounter {
+		l.say("series: %q shows no launch before the first and after the last record given, and whoever owns the TPM can count without a launch, which looks like one that is not shown", SeriesCounter)
+	}
 	if p.AllowAt {
 		l.say("allow_at: the verdict at a time chosen by whoever verifies may decide")
 	}
