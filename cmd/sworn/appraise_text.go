@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/sworn-run/sworn/attest"
 	"github.com/sworn-run/sworn/verifier/appraise"
 )
 
@@ -24,9 +25,22 @@ func headline(r *appraise.Report) string {
 		what += ", " + r.Form
 	}
 	if r.Accepted() {
-		return "accepted: " + what
+		return "accepted: " + what + assumption(r)
 	}
 	return "refused: " + what + ": " + r.Refusal.Error()
+}
+
+// assumption is what everything below an acceptance rests on, beside what is proven.
+func assumption(r *appraise.Report) string {
+	if len(r.Quoted) == 0 {
+		return "; no quote confirms it"
+	}
+	for _, f := range r.Findings {
+		if f.Name == "identity" && f.Status != attest.Passed {
+			return ", assuming that a TPM holds the key: nobody who is trusted vouches for it"
+		}
+	}
+	return ""
 }
 
 // writeAppraisal writes a report for people: the outcome, what was found of each

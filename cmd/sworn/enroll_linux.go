@@ -100,7 +100,7 @@ func (a *app) enroll(ctx context.Context, f *enrollFlags) error {
 	}
 	e, err := tpmdev.Enroll(ctx, f.tpm, tpmdev.Options{}, issuers, client)
 	if errors.Is(err, tpmdev.ErrAbsent) {
-		return wrap(err, "a TPM without its maker's certificate cannot be enrolled; is this the right --tpm?")
+		return wrap(err, "is that the TPM? sworn doctor; one without its maker's certificate cannot be enrolled")
 	}
 	if err != nil {
 		return err
@@ -290,5 +290,8 @@ func (d *deviceFlags) useEnrolled(o *tpmdev.Options, state string) error {
 		return err
 	}
 	o.Enrolled, err = enroll.Load(dir)
+	if err == nil && o.AK == tpmdev.Stored && o.Enrolled == nil {
+		return usage("give the --state DIR of the enrolment; or enrol this TPM: sworn enroll --help", "no enrolled AK in %s", dir)
+	}
 	return err
 }

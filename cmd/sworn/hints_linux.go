@@ -30,6 +30,9 @@ func platformHint(err error) string {
 			return "may this user read it, and is it a program where one is wanted?"
 		}
 	}
+	if errors.Is(err, enroll.ErrFile) && errors.Is(err, fs.ErrNotExist) {
+		return "give the path of a file that exists"
+	}
 	if errors.Is(err, tpmdev.ErrDevice) && errors.Is(err, fs.ErrPermission) {
 		return "may this user open the TPM? sworn doctor"
 	}
@@ -40,8 +43,8 @@ func platformHint(err error) string {
 		{context.Canceled, "interrupted: there is no record"},
 		{tpmdev.ErrEnrolled, "enrol this TPM again: sworn enroll; or leave its key alone: --ak provider or --ak child"},
 		{enroll.ErrRefused, "the enrolling party trusts makers by their roots: --roots DIR with tpm-ek/ there, the maker's CAs by --issuers here"},
-		{enroll.ErrServer, "is \"sworn enroll serve\" running there, and is --ca the CA of its certificate?"},
-		{enroll.ErrFile, "files of keys must be this user's, mode 0600, as they were written"},
+		{enroll.ErrServer, "is \"sworn enroll serve\" running there, --ca the CA of its certificate, and --cert of a CA in its --clients?"},
+		{enroll.ErrFile, "are --cert and --key a pair in PEM, and the other certificates of CAs? files of kept keys must be this user's, mode 0600, as they were written"},
 		{tpmdev.ErrBusy, "another program holds the TPM; try again when it has ended"},
 		{launch.ErrBusy, "wait for the other launch, or use another TPM"},
 		{tpmdev.ErrAbsent, "is there a TPM? sworn doctor; a software TPM: sworn simulate tpm --dir DIR --detach"},

@@ -111,9 +111,15 @@ func (a *app) fromBoot(f *bootFlags) error {
 		return err
 	}
 	p.Formats["tpm"] = format
-	a.unwaive(p)
+	dropped := unwaive(p)
+	if err := a.writePolicy(p, f.out); err != nil {
+		return err
+	}
+	for _, check := range dropped {
+		_, _ = fmt.Fprintf(a.stderr, "note: the policy does not waive %s any more; \"sworn policy check\" says what is still missing\n", check)
+	}
 	a.noteRooted(&format.Boot)
-	return a.writePolicy(p, f.out)
+	return nil
 }
 
 // check refuses flags that do not go together.
@@ -130,6 +136,8 @@ func (f *bootFlags) check() error {
 		return usage("the size given to QEMU's -m, below 4 GiB", "--kernel wants --qemu-memory: QEMU writes it into the kernel's header")
 	case f.uki == "" && (f.sections != "" || len(f.phases) > 0):
 		return usage(help, "--sections and --phase go with --uki")
+	case slices.Contains(f.phases, ""):
+		return usage("--phase enter-initrd", "--phase without a word")
 	case len(f.db) > 0 && !f.secureBoot:
 		return usage(help, "--db goes with --secure-boot")
 	case f.golden == "" && (f.roots != "" || f.files):
@@ -178,7 +186,11 @@ func (f *bootFlags) addImages(b *verifier.BootPolicy, bank attest.Alg, launchers
 			}
 		}
 		if images, err = u.Images(); err != nil {
-			return wrap(fmt.Errorf("%s: %w", f.uki, err), "want a unified kernel image, such as ukify writes")
+			hint := "want a unified kernel image, such as ukify writes"
+			if f.sections != "" {
+				hint = "--sections with names that the image has, or without it"
+			}
+			return wrap(fmt.Errorf("%s: %w", f.uki, err), hint)
 		}
 	case f.kernel != "":
 		image, err := f.direct(bank, launchers)
@@ -282,7 +294,11 @@ func (f *bootFlags) addGolden(b *verifier.BootPolicy, bank attest.Alg, anchor ui
 	}
 	booted, err := verifier.BootedFrom(file, store, time.Now(), bank)
 	if err != nil {
-		return wrap(fmt.Errorf("%s: %w", f.golden, err), kindHint(f.golden, file, "record"))
+		hint := kindHint(f.golden, file, "record")
+		if hint == "" {
+			hint = "sworn verify --explain --roots " + f.roots + " " + f.golden
+		}
+		return wrap(fmt.Errorf("%s: %w", f.golden, err), hint)
 	}
 	for word := range strings.SplitSeq(f.pin, ",") {
 		n, err := strconv.ParseUint(word, 10, 8)
@@ -321,22 +337,25 @@ func (f *bootFlags) addGolden(b *verifier.BootPolicy, bank attest.Alg, anchor ui
 
 // noteRooted says where no launcher was found.
 func (a *app) noteRooted(b *verifier.BootPolicy) {
+	noted := map[string]bool{} // One file is several images: the ways to measure it.
 	for i := range b.Images {
-		if x := &b.Images[i]; len(x.Launchers) == 0 && b.IMA == nil {
+		if x := &b.Images[i]; len(x.Launchers) == 0 && b.IMA == nil && !noted[x.Name] {
+			noted[x.Name] = true
 			_, _ = fmt.Fprintf(a.stderr, "note: image %q holds none of the policy's launchers: launcher.rooted will not pass where it booted\n", x.Name)
 		}
 	}
 }
 
-// unwaive drops the waivers that reference values make needless, and says so.
-func (a *app) unwaive(p *verifier.Policy) {
+// unwaive drops the waivers that reference values make needless, and returns whose.
+func unwaive(p *verifier.Policy) (dropped []string) {
 	p.Waive = slices.DeleteFunc(p.Waive, func(w verifier.Waiver) bool {
 		needless := w.Check == "slot.measurement" || w.Check == "launcher.rooted"
 		if needless {
-			_, _ = fmt.Fprintf(a.stderr, "note: the policy does not waive %s any more; \"sworn policy check\" says what is still missing\n", w.Check)
+			dropped = append(dropped, w.Check)
 		}
 		return needless
 	})
+	return dropped
 }
 
 // parseMemory reads a size of a guest's memory, as QEMU's -m takes it.

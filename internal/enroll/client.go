@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/sworn-run/sworn/cer"
@@ -60,12 +61,13 @@ type Client struct {
 
 var _ tpmdev.Enroller = (*Client)(nil)
 
-// NewClient returns a client of the server at an https URL. The error wraps
-// ErrServer if it is none.
+// NewClient returns a client of the server at an https URL without a path. The
+// error wraps ErrServer if it is none.
 func NewClient(server string, c *tls.Config) (*Client, error) {
 	u, err := url.Parse(server)
-	if err != nil || u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
-		return nil, fmt.Errorf("server %.200q is not an https URL: %w", server, errors.Join(ErrServer, err))
+	if err != nil || u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil ||
+		strings.Trim(u.Path, "/") != "" {
+		return nil, fmt.Errorf("server %.200q is not an https URL of a host and port: %w", server, errors.Join(ErrServer, err))
 	}
 	// No proxy from the environment, no redirect: the server is the one named.
 	return &Client{base: u, http: &http.Client{

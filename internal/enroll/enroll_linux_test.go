@@ -474,7 +474,7 @@ func TestTransport(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	for _, u := range []string{"http://127.0.0.1", "https://", "", "ftp://x", "https://a@b", "https://x?y", "https://x#y"} {
+	for _, u := range []string{"http://127.0.0.1", "https://", "", "ftp://x", "https://a@b", "https://x?y", "https://x#y", "https://x/y"} {
 		if c, err := NewClient(u, good); !errors.Is(err, ErrServer) || c != nil {
 			t.Errorf("%q: %v", u, err)
 		}

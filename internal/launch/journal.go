@@ -280,7 +280,7 @@ func (j *journal) begin(path string, o *Options, now []attest.RegisterValue, lif
 		origin.Start = append(origin.Start, cer.OriginValue{Bank: v.Bank.String(), Value: fmt.Sprintf("%x", v.Value)})
 	}
 	if !zero && o.Log != nil {
-		o.Log.Warn("the register is not zero and no log here explains it: log.origin will not be established until the TPM is reset", "register", o.Device.Register)
+		o.Log.Warn("the register is not zero and no log in this state folder explains it, as after launches with another one: log.origin will not be established until the TPM is reset", "register", o.Device.Register)
 	}
 	if !slices.IsSorted(j.log.Banks) {
 		return fmt.Errorf("banks are not in ascending order: %w", ErrDevice)

@@ -49,7 +49,7 @@ func (p *Plan) addVolume(name, description string) error {
 	const limit = 64 << 10
 	b, err := readBounded(description, limit)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", verity.ErrVolume, err)
 	}
 	v, err := verity.ParseVolume(b)
 	if err != nil {

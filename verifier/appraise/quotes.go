@@ -181,7 +181,7 @@ func (a *appraisal) claims(name string, c *tpm.RawClaims) error {
 	a.find(name, "counters", attest.Finding{Status: attest.Passed, Detail: fmt.Sprintf(
 		"clock %d ms, reset %d, restart %d, safe %v, firmware 0x%016x, as signed",
 		c.Counters.Clock, c.Counters.ResetCount, c.Counters.RestartCount, c.Counters.Safe, c.Counters.Firmware)})
-	a.find(name, "key", c.Mode)
+	a.find(name, "key", keyKind(c))
 	a.find(name, "identity", c.Identity.Finding)
 	a.find(name, "revocation", c.Revocation)
 	switch {
@@ -193,6 +193,15 @@ func (a *appraisal) claims(name string, c *tpm.RawClaims) error {
 		return fmt.Errorf("%s: the kind of key is not established: %s: %w", name, c.Mode.Detail, ErrRefused)
 	}
 	return nil
+}
+
+// keyKind is what is known of the kind of key. A program can say of its key what a
+// TPM says: without an issuer who vouches for it, nobody knows that a TPM holds it.
+func keyKind(c *tpm.RawClaims) attest.Finding {
+	if c.Mode.Status == attest.Passed && c.Identity.Status != attest.Passed {
+		return attest.Finding{Detail: "says of itself, and nobody who is trusted vouches for it: " + c.Mode.Detail}
+	}
+	return c.Mode
 }
 
 // nonce compares what was asked for with what was quoted.
