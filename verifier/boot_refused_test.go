@@ -240,17 +240,18 @@ func TestOpenKernel(t *testing.T) {
 	}
 }
 
-// TestRootedByList: the kernel's list roots a launcher that lies in no image, if the
-// kernel measures every program from the start and each is listed.
-func TestRootedByList(t *testing.T) {
+// TestListRootsNothing: that the kernel measured the launcher, and nothing that the policy
+// does not list, does not say that this launcher made the record. Root runs another from
+// a file system in memory, which the kernel's policies leave out.
+func TestListRootsNothing(t *testing.T) {
 	f := newForger(t)
-	for add, want := range map[string]bool{" ima_policy=tcb": true, " ima_policy=secure_boot|tcb": true, "": false, " ima_policy=secure_boot": false} {
+	for _, add := range []string{" ima_policy=tcb", ""} {
 		b := captured(t, "run-llm")
 		b.measures(t, launcherDigest(t))
 		b.boots(t, "lockdown=integrity"+add)
 		in := bootInput(t, f, b, nil)
 		r := verify(t, f.record(t, b.forgery(t)), in)
-		if r.Trusted != want {
+		if r.Trusted || statusOf(r, "launcher.rooted") != "not established" || statusOf(r, "slot.measurement") != "passed" {
 			t.Errorf("%q: trusted %v: %s", add, r.Trusted, r.Headline)
 		}
 	}

@@ -58,14 +58,7 @@ func (a *appraisal) rooted(s *slotResult, rules *BootPolicy, bank attest.Alg, ow
 		}
 		return passed("the launcher lies in image " + strconv.Quote(image.Name) + ", which booted")
 	}
-	if rules.IMA != nil && a.boot.list != nil && measuresPrograms(image.Cmdline) {
-		for i := range a.boot.list.Entries {
-			if d := imaDigest(&a.boot.list.Entries[i]); slices.Contains(own.Digest, d) {
-				return passed("the kernel measured the launcher, and every other file that it measured is the policy's")
-			}
-		}
-	}
-	return unknown("the launcher is in no image that booted, and the kernel's list does not have it")
+	return unknown("the launcher is in no image that booted")
 }
 
 // openFirmware says what keeps a policy from knowing the firmware, or nothing. A driver

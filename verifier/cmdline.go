@@ -137,14 +137,3 @@ func openRoot(cmdline string) string {
 	}
 	return "its command line has root=" + root + ", which no dm-verity of it covers"
 }
-
-// measuresPrograms reports whether a command line makes the kernel measure every
-// program, by one of its built-in policies.
-func measuresPrograms(cmdline string) bool {
-	for _, p := range bootlog.Parameters(cmdline) {
-		if v, ok := strings.CutPrefix(p, "ima_policy="); ok {
-			return slices.Contains(strings.Split(strings.Trim(v, `"`), "|"), "tcb")
-		}
-	}
-	return false
-}

@@ -90,9 +90,9 @@ func (l *linter) boot(b *BootPolicy) {
 			l.say("%s.images[%d]: has no cmdline, so launcher.rooted is not established where it booted", at, i)
 		case problem != "":
 			l.say("%s.images[%d]: launcher.rooted is not established where it booted: %s", at, i, problem)
-		case len(x.Launchers) == 0 && (b.IMA == nil || !measuresPrograms(x.Cmdline)):
+		case len(x.Launchers) == 0:
 			l.say("%s.images[%d]: has no launcher in it, so launcher.rooted is not established where it booted", at, i)
-		case len(x.Launchers) > 0 && x.openInitrd() != "":
+		case x.openInitrd() != "":
 			l.say("%s.images[%d]: launcher.rooted is not established where it booted: %s", at, i, x.openInitrd())
 		}
 	}

@@ -332,7 +332,7 @@ func (f *bootFlags) addGolden(b *verifier.BootPolicy, bank attest.Alg, anchor ui
 // noteRooted says where no launcher was found.
 func (a *app) noteRooted(b *verifier.BootPolicy) {
 	for i := range b.Images {
-		if x := &b.Images[i]; len(x.Launchers) == 0 && b.IMA == nil {
+		if x := &b.Images[i]; len(x.Launchers) == 0 {
 			_, _ = fmt.Fprintf(a.stderr, "note: image %q holds none of the policy's launchers: launcher.rooted will not pass where it booted\n", x.Name)
 		}
 	}
