@@ -110,6 +110,7 @@ type slotResult struct {
 	desc     attest.Description
 	claims   *attest.Claims
 	err      error
+	boot     slotBoot
 }
 
 // newAppraisal parses everything that can be parsed; what cannot stays nil, and
