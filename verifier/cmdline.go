@@ -77,7 +77,7 @@ func openKernel(cmdline string) string {
 		}
 	}
 	ways := exposing()
-	for _, p := range strings.Fields(strings.Map(unquoted, cmdline)) {
+	for p := range strings.FieldsSeq(strings.Map(unquoted, cmdline)) {
 		if p == "--" {
 			return "its command line has --, after which programs find what the kernel does not"
 		}
