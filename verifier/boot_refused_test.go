@@ -72,6 +72,7 @@ func TestBootRefused(t *testing.T) {
 		}},
 		{name: "no text of the command line", check: "launcher.rooted", rules: func(r map[string]any) { delete(imageOf(r), "cmdline") }},
 		{name: "the launcher is elsewhere", check: "launcher.rooted", rules: func(r map[string]any) { imageOf(r)["launchers"] = []any{hexDigest(1)} }},
+		{name: "no Secure Boot wanted of an image with systemd's stub", check: "launcher.rooted", rules: func(r map[string]any) { delete(r, "secure_boot") }},
 		{name: "no images", check: "launcher.rooted", rules: func(r map[string]any) { delete(r, "images") }},
 		{name: "an extension that is not listed", check: "log.origin", rules: func(r map[string]any) { delete(imageOf(r), "extensions") }},
 		{name: "another extension", check: "log.origin", rules: func(r map[string]any) { imageOf(r)["extensions"] = []any{strings.Repeat("ab", 32)} }},

@@ -229,6 +229,8 @@ func secureBootRule(a *appraisal, s *slotResult, rules *BootPolicy, bank attest.
 		return failed("Secure Boot is "+sb.State.String()).with(SecureBootEnabled, sb.State.String())
 	case sb.Debug:
 		return failed("Secure Boot: the firmware was in a mode for debugging")
+	case sb.DMA:
+		return failed("Secure Boot: the firmware left memory open to devices")
 	}
 	if len(rules.SecureBoot.DB) == 0 {
 		return passed("Secure Boot on")

@@ -56,6 +56,9 @@ func (a *appraisal) rooted(s *slotResult, rules *BootPolicy, bank attest.Alg, ow
 		if problem := image.openInitrd(); problem != "" {
 			return unknown(problem)
 		}
+		if len(image.Sections) > 0 && rules.SecureBoot == nil {
+			return unknown("the policy does not want secure_boot, without which systemd in an image takes options from a variable that nothing measures")
+		}
 		return passed("the launcher lies in image " + strconv.Quote(image.Name) + ", which booted")
 	}
 	return unknown("the launcher is in no image that booted")

@@ -31,7 +31,7 @@ type bootFlags struct {
 	kernel, initrd     string
 	cmdline, memory    string
 	secureBoot         bool
-	db, phases         []string
+	db, phases, loaded []string
 	golden, roots, pin string
 	files              bool
 }
@@ -73,6 +73,7 @@ launcher.rooted are dropped.`,
 	fl.StringVar(&f.initrd, "initrd", "", "its initial file system `FILE`")
 	fl.StringVar(&f.cmdline, "cmdline", "", "its command line `TEXT`, as given to -append")
 	fl.StringVar(&f.memory, "qemu-memory", "", "the guest's memory `SIZE` below 4 GiB, such as 512M: it is in what QEMU measures")
+	fl.StringArrayVar(&f.loaded, "loaded", nil, "a program `FILE` that firmware starts before the image, such as a shim or a boot menu (repeatable, in order)")
 	fl.BoolVar(&f.secureBoot, "secure-boot", false, "want Secure Boot on")
 	fl.StringArrayVar(&f.db, "db", nil, "with --secure-boot: the certificate `FILE` that db may hold, and no other (repeatable)")
 	fl.StringArrayVar(&f.phases, "phase", nil, "a `WORD` that systemd-pcrphase measures before jobs run, such as enter-initrd (repeatable, in order)")
@@ -141,6 +142,8 @@ func (f *bootFlags) check() error {
 		return usage(help, "--sections and --phase go with --uki")
 	case slices.Contains(f.phases, ""):
 		return usage("--phase enter-initrd", "--phase without a word")
+	case f.uki == "" && f.kernel == "" && len(f.loaded) > 0:
+		return usage(help, "--loaded goes with --uki or --kernel")
 	case len(f.db) > 0 && !f.secureBoot:
 		return usage(help, "--db goes with --secure-boot")
 	case f.golden == "" && (f.roots != "" || f.files):
@@ -202,10 +205,33 @@ func (f *bootFlags) addImages(b *verifier.BootPolicy, bank attest.Alg, launchers
 		}
 		images = append(images, *image)
 	}
+	before, err := f.before(bank)
+	if err != nil {
+		return err
+	}
 	for i := range images {
+		images[i].Loaded = append(slices.Clone(before), images[i].Loaded...)
 		addImage(b, &images[i])
 	}
 	return nil
+}
+
+// before returns the digests of what the firmware starts before the image: a shim, a
+// boot menu.
+func (f *bootFlags) before(bank attest.Alg) ([]string, error) {
+	var out []string
+	for _, name := range f.loaded {
+		file, err := readFile(name, limits.BootImage)
+		if err != nil {
+			return nil, err
+		}
+		d, err := predict.Authenticode(file, bank)
+		if err != nil {
+			return nil, wrap(fmt.Errorf("%s: %w", name, err), "want a program for UEFI, such as shimx64.efi or systemd-bootx64.efi")
+		}
+		out = append(out, hex.EncodeToString(d))
+	}
+	return out, nil
 }
 
 // addImage adds an image, unless the policy has one that says the same of what will be
