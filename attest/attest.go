@@ -245,6 +245,13 @@ type Claims struct {
 	Registers []RegisterValue
 	// Counters are the TPM's counters; nil for formats without.
 	Counters *Counters
+	// Counter is the launch counter that the same key certified beside the
+	// quote; nil if the evidence has none.
+	Counter *CertifiedCounter
+	// Device identifies the TPM by what the quoting key signs with: SHA-256 of
+	// the Name of the storage key above a child AK, or of a primary AK's own;
+	// zeros for formats without.
+	Device [32]byte
 	// Identity is check slot.identity.
 	Identity Identity
 	// Revocation is check slot.revocation.

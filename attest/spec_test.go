@@ -32,6 +32,7 @@ type specSlot struct {
 type specFields struct {
 	at    map[string][]byte
 	nonce []byte
+	body  []byte
 	slots []specSlot
 }
 
@@ -57,11 +58,19 @@ func specStatement(b []byte) (*specFields, error) {
 	}
 	f.nonce = b[259 : 259+n]
 	rest := b[259+n:]
-	if rest[0] != 0 || rest[1] != 0 || rest[2] < 1 || rest[2] > 8 {
+	m := int(binary.BigEndian.Uint16(rest))
+	if m != 0 && m != 42 || len(rest) < 3+m {
 		return nil, errSpecForm
 	}
-	count := int(rest[2])
-	rest = rest[3:]
+	f.body, rest = rest[2:2+m], rest[2+m:]
+	if m == 42 && (!bytes.HasPrefix(f.body, []byte{0, 0x0b}) || binary.BigEndian.Uint64(f.body[34:]) == 0) {
+		return nil, errSpecForm
+	}
+	count := int(rest[0])
+	if count < 1 || count > 8 {
+		return nil, errSpecForm
+	}
+	rest = rest[1:]
 	for i := range count {
 		if len(rest) < 38 || len(rest) < 38+int(rest[37]) || int(rest[0]) != i {
 			return nil, errSpecForm
@@ -104,6 +113,16 @@ func specCompareStatement(t *testing.T, name string, s *specFields, v *vector) {
 	} {
 		if !bytes.Equal(s.at[member], want) {
 			t.Errorf("%s: %s is %x, want %x", name, member, s.at[member], want)
+		}
+	}
+	if !bytes.Equal(s.body, f.Body) {
+		t.Errorf("%s: body %x, want %x", name, s.body, f.Body)
+	}
+	if len(s.body) > 0 {
+		st := sha256.Sum256(v.Statement)
+		h := sha256.Sum256(cat("sworn.run/nv/v1\x00", st))
+		if !bytes.Equal(h[:], v.Certified) {
+			t.Errorf("%s: the counter is certified over %x", name, h)
 		}
 	}
 	if !bytes.Equal(s.nonce, f.Nonce) || len(s.slots) != len(f.Manifest) {

@@ -17,6 +17,7 @@ const (
 	labelEvidence  = "sworn.run/evidence/v1\x00"
 	labelLaunch    = "sworn.run/launch/v1\x00"
 	labelEvent     = "sworn.run/event/v1\x00"
+	labelCounter   = "sworn.run/nv/v1\x00"
 )
 
 // Bounds of the statement (SPEC, section 4).
@@ -103,7 +104,7 @@ type Statement struct {
 	TreeRoot [32]byte
 	// Nonce is the relying party's nonce, 8 to 64 bytes, or nil for none.
 	Nonce []byte
-	// Body depends on the type; empty for TypeRun.
+	// Body depends on the type; for TypeRun it is empty or a [Counter].
 	Body []byte
 	// Manifest lists the evidence that must be there, 1 to 8 slots.
 	Manifest []Slot
@@ -172,8 +173,6 @@ func (s *Statement) check() error {
 		return fmt.Errorf("a run statement has sequence 0 and no previous: %w", ErrForm)
 	case s.FirstRecord != 0 || s.RecordCount != 1:
 		return fmt.Errorf("a run statement holds record 0 and no other: %w", ErrForm)
-	case len(s.Body) != 0:
-		return fmt.Errorf("a run statement has no body: %w", ErrForm)
 	case s.Series == [32]byte{} || s.Launch == [32]byte{} || s.KeyID == [32]byte{}:
 		return fmt.Errorf("statement without series, launch or key: %w", ErrForm)
 	case s.LogSize == 0:
@@ -184,6 +183,11 @@ func (s *Statement) check() error {
 		return fmt.Errorf("nonce of %d bytes, want %d to %d: %w", len(s.Nonce), MinNonce, MaxNonce, ErrForm)
 	case len(s.Manifest) < 1 || len(s.Manifest) > MaxSlots:
 		return fmt.Errorf("manifest of %d slots, want 1 to %d: %w", len(s.Manifest), MaxSlots, ErrForm)
+	}
+	if len(s.Body) != 0 {
+		if _, err := ParseCounter(s.Body); err != nil {
+			return err
+		}
 	}
 	for i := range s.Manifest {
 		if err := s.Manifest[i].check(i); err != nil {

@@ -97,6 +97,10 @@ var statementRules = map[string]func(*attest.Statement){
 	"two records":               func(s *attest.Statement) { s.RecordCount = 2 },
 	"record count 2^64-1":       func(s *attest.Statement) { s.RecordCount = 1<<64 - 1 },
 	"body":                      func(s *attest.Statement) { s.Body = []byte{0} },
+	"body of 41":                func(s *attest.Statement) { s.Body = counterBody(7)[:41] },
+	"body of 43":                func(s *attest.Statement) { s.Body = append(counterBody(7), 0) },
+	"counter 0":                 func(s *attest.Statement) { s.Body = counterBody(0) },
+	"counter of SHA-1":          func(s *attest.Statement) { s.Body = counterBody(7); s.Body[1] = 4 },
 	"no series":                 func(s *attest.Statement) { s.Series = [32]byte{} },
 	"no launch":                 func(s *attest.Statement) { s.Launch = [32]byte{} },
 	"no key":                    func(s *attest.Statement) { s.KeyID = [32]byte{} },
@@ -127,6 +131,41 @@ var statementRules = map[string]func(*attest.Statement){
 	"register value empty":      func(s *attest.Statement) { register(s, attest.SHA256, 0) },
 	"register value short":      func(s *attest.Statement) { register(s, attest.SHA256, 31) },
 	"register value long":       func(s *attest.Statement) { register(s, attest.SHA256, 33) },
+}
+
+// counterBody returns the body of a statement with a counter.
+func counterBody(value uint64) []byte {
+	c := attest.Counter{Name: [34]byte{0, 0x0B, 1}, Value: value}
+	return c.Body()
+}
+
+// TestCounter: a body is a counter or empty, and what the TPM certifies over a
+// statement is neither what it quotes nor what another statement has.
+func TestCounter(t *testing.T) {
+	s := statement()
+	if s.Counter() != nil {
+		t.Error("a statement without a body has a counter")
+	}
+	s.Body = counterBody(7)
+	b, err := s.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := attest.ParseStatement(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := p.Counter(); c == nil || c.Value != 7 || c.Name != [34]byte{0, 0x0B, 1} || !bytes.Equal(c.Body(), s.Body) {
+		t.Errorf("counter %+v", c)
+	}
+	st := sha256.Sum256(b)
+	want := sha256.Sum256(cat("sworn.run/nv/v1\x00", st))
+	if got := attest.QuotedCounter(b); !bytes.Equal(got, want[:]) {
+		t.Errorf("certified over %x, want %x", got, want)
+	}
+	if c, err := attest.ParseCounter(nil); c != nil || !errors.Is(err, attest.ErrForm) {
+		t.Errorf("no bytes: %v, %v", c, err)
+	}
 }
 
 // slots returns n statement-only slots.

@@ -44,6 +44,7 @@ type vector struct {
 		Format         uint16
 		SHA256, SHA512 hexBytes
 	}
+	Certified      hexBytes
 	Signature      json.RawMessage
 	Log            hexBytes
 	Register       uint32
@@ -174,6 +175,9 @@ func (v *vector) statement() *attest.Statement {
 		Series: [32]byte(f.Series), Launch: [32]byte(f.Launch), KeyID: [32]byte(f.KeyID),
 		Sequence: uint64(f.Sequence), Previous: [32]byte(f.Previous), LogSize: uint64(f.LogSize), LogRoot: [32]byte(f.LogRoot),
 		FirstRecord: uint64(f.FirstRecord), RecordCount: uint64(f.RecordCount), TreeRoot: [32]byte(f.TreeRoot),
+	}
+	if len(f.Body) > 0 {
+		s.Body = f.Body
 	}
 	if len(f.Nonce) > 0 {
 		s.Nonce = f.Nonce

@@ -25,7 +25,7 @@ func (e *evidence) details() []attest.Detail {
 	if e.parent != nil {
 		parent += ", storage key " + hex.EncodeToString(e.parent)
 	}
-	return append(d, attest.Detail{Name: "AK parent", Value: parent})
+	return append(append(d, attest.Detail{Name: "AK parent", Value: parent}), e.counter.details()...)
 }
 
 // QuoteDetails returns the decoded fields of a quote by itself: of the exact
@@ -45,17 +45,22 @@ func QuoteDetails(b []byte) ([]attest.Detail, error) {
 
 // details returns the decoded fields of the quote.
 func (q *quote) details() []attest.Detail {
+	return append(q.header.details(stAttestQuote),
+		attest.Detail{Name: "pcrSelect", Value: q.selectionText()},
+		attest.Detail{Name: "pcrDigest", Value: hex.EncodeToString(q.digest)})
+}
+
+// details returns the decoded fields that every TPMS_ATTEST has.
+func (h *header) details(tag uint16) []attest.Detail {
 	return []attest.Detail{
-		{Name: "type", Value: "TPM_ST_ATTEST_QUOTE"},
-		{Name: "qualifiedSigner", Value: hex.EncodeToString(q.qualifiedSigner)},
-		{Name: "extraData", Value: orNone(q.extraData)},
-		{Name: "clockInfo.clock", Value: strconv.FormatUint(q.clock, 10) + " ms"},
-		{Name: "clockInfo.resetCount", Value: strconv.FormatUint(uint64(q.resetCount), 10)},
-		{Name: "clockInfo.restartCount", Value: strconv.FormatUint(uint64(q.restartCount), 10)},
-		{Name: "clockInfo.safe", Value: strconv.FormatBool(q.safe)},
-		{Name: "firmwareVersion", Value: fmt.Sprintf("0x%016x", q.firmware)},
-		{Name: "pcrSelect", Value: q.selectionText()},
-		{Name: "pcrDigest", Value: hex.EncodeToString(q.digest)},
+		{Name: "type", Value: attestType(tag)},
+		{Name: "qualifiedSigner", Value: hex.EncodeToString(h.qualifiedSigner)},
+		{Name: "extraData", Value: orNone(h.extraData)},
+		{Name: "clockInfo.clock", Value: strconv.FormatUint(h.clock, 10) + " ms"},
+		{Name: "clockInfo.resetCount", Value: strconv.FormatUint(uint64(h.resetCount), 10)},
+		{Name: "clockInfo.restartCount", Value: strconv.FormatUint(uint64(h.restartCount), 10)},
+		{Name: "clockInfo.safe", Value: strconv.FormatBool(h.safe)},
+		{Name: "firmwareVersion", Value: fmt.Sprintf("0x%016x", h.firmware)},
 	}
 }
 

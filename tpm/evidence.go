@@ -25,6 +25,15 @@ const (
 	// PartPCRs are the digests of the selected registers, concatenated in the
 	// order of the signed selection: bank by bank, ascending.
 	PartPCRs = "pcrs"
+	// PartNVPublic is the TPMS_NV_PUBLIC of the launch counter's NV index, without
+	// the size field of TPM2B_NV_PUBLIC, as it is once the counter has counted. It
+	// and the next two are there together, exactly if the statement's body has a
+	// counter.
+	PartNVPublic = "nv-public"
+	// PartNVAttest is the TPMS_ATTEST of TPM2_NV_Certify over the whole counter.
+	PartNVAttest = "nv-attest"
+	// PartNVSignature is the TPMT_SIGNATURE over PartNVAttest, by the same AK.
+	PartNVSignature = "nv-signature"
 	// PartCertificate is one DER certificate: first the AK's own, then each
 	// issuer of the one before. There may be none, and at most 6.
 	PartCertificate = "certificate"
@@ -38,6 +47,9 @@ type Parts struct {
 	Parent []byte
 	// PCRs are the selected registers' digests.
 	PCRs []byte
+	// NVPublic, NVAttest and NVSignature certify the launch counter; all nil
+	// without one.
+	NVPublic, NVAttest, NVSignature []byte
 	// Certificates are the AK's certificate and its issuers; nil if it has
 	// none.
 	Certificates [][]byte
@@ -60,6 +72,10 @@ func NewEvidence(slot uint8, p *Parts) (*attest.Evidence, error) {
 		ev.Parts = append(ev.Parts, attest.Part{Name: PartParent, Data: p.Parent})
 	}
 	ev.Parts = append(ev.Parts, attest.Part{Name: PartPCRs, Data: p.PCRs})
+	if p.NVPublic != nil || p.NVAttest != nil || p.NVSignature != nil {
+		ev.Parts = append(ev.Parts, attest.Part{Name: PartNVPublic, Data: p.NVPublic},
+			attest.Part{Name: PartNVAttest, Data: p.NVAttest}, attest.Part{Name: PartNVSignature, Data: p.NVSignature})
+	}
 	for _, c := range p.Certificates {
 		ev.Parts = append(ev.Parts, attest.Part{Name: PartCertificate, Data: c})
 	}
@@ -95,6 +111,7 @@ type evidence struct {
 	public       *public
 	parent       []byte
 	registers    []attest.RegisterValue
+	counter      *counter
 	certificates []*x509.Certificate
 }
 
@@ -125,6 +142,9 @@ func parseEvidence(ev *attest.Evidence) (*evidence, error) {
 	if e.registers, err = e.quote.split(p.PCRs); err != nil {
 		return nil, fmt.Errorf("parsing part %q: %w", PartPCRs, err)
 	}
+	if e.counter, err = parseCounter(p); err != nil {
+		return nil, err
+	}
 	for i, der := range p.Certificates {
 		// Hiding the library's error type is deliberate; its text helps people.
 		c, err := x509.ParseCertificate(der)
@@ -153,6 +173,9 @@ func splitParts(parts []attest.Part) (*Parts, error) {
 		{PartPublic, maxPublic, false, &p.Public},
 		{PartParent, maxName, true, &p.Parent},
 		{PartPCRs, maxPCRs, false, &p.PCRs},
+		{PartNVPublic, maxNVPublic, true, &p.NVPublic},
+		{PartNVAttest, maxAttest, true, &p.NVAttest},
+		{PartNVSignature, maxSignature, true, &p.NVSignature},
 	} {
 		if len(parts) == 0 || parts[0].Name != want.name {
 			if want.optional {
@@ -211,12 +234,26 @@ var rhEndorsement = [4]byte{0x40, 0x00, 0x00, 0x0B}
 // counters and firmware version (Part 2, 10.12.12), so that a mismatch is
 // genuine evidence of an unacceptable kind: ErrMode.
 func (e *evidence) checkSigner() error {
+	if !bytes.Equal(e.qualifiedName(), e.quote.qualifiedSigner) {
+		return fmt.Errorf("not this AK in the endorsement hierarchy: %w", attest.ErrMode)
+	}
+	return nil
+}
+
+// qualifiedName returns the AK's qualified name in the endorsement hierarchy.
+func (e *evidence) qualifiedName() []byte {
 	ancestor := rhEndorsement[:]
 	if e.parent != nil {
 		ancestor = qualifiedName(ancestor, e.parent)
 	}
-	if !bytes.Equal(qualifiedName(ancestor, e.public.name()), e.quote.qualifiedSigner) {
-		return fmt.Errorf("not this AK in the endorsement hierarchy: %w", attest.ErrMode)
+	return qualifiedName(ancestor, e.public.name())
+}
+
+// device identifies the TPM: the storage key above a child AK is the same for
+// every launch, and so is a primary AK itself.
+func (e *evidence) device() [32]byte {
+	if e.parent != nil {
+		return keyID(e.parent)
 	}
-	return nil
+	return keyID(e.public.name())
 }

@@ -88,9 +88,11 @@ func (a *fakeAK) newQuote() (*quote, []byte) {
 		ancestor = qualifiedName(ancestor, a.parent)
 	}
 	return &quote{
-		qualifiedSigner: qualifiedName(ancestor, a.name()),
-		extraData:       bytes.Repeat([]byte{7}, 32),
-		clock:           1234, resetCount: 5, restartCount: 6, safe: true, firmware: 0x20191023_00163636,
+		header: header{
+			qualifiedSigner: qualifiedName(ancestor, a.name()),
+			extraData:       bytes.Repeat([]byte{7}, 32),
+			clock:           1234, resetCount: 5, restartCount: 6, safe: true, firmware: 0x20191023_00163636,
+		},
 		selection: []bankSelection{{bank: attest.SHA256, bitmap: []byte{0, 0x20, 0}}},
 		digest:    a.sign.hash.Sum(value),
 	}, value

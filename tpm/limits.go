@@ -9,7 +9,9 @@ const (
 	maxPublic       = 1024
 	maxCertificate  = 8192
 	maxCertificates = 6
-	maxParts        = 5 + maxCertificates
+	// maxNVPublic bounds the part "nv-public", in bytes: a genuine one has 14.
+	maxNVPublic = 14
+	maxParts    = 8 + maxCertificates
 
 	// maxBanks bounds TPML_PCR_SELECTION; HASH_COUNT of known TPMs is 4.
 	maxBanks = 4

@@ -15,11 +15,13 @@ const (
 	tpmGenerated = 0xFF544347
 	// stAttestQuote is TPM_ST_ATTEST_QUOTE (Part 2, 6.9).
 	stAttestQuote = 0x8018
+	// stAttestNV is TPM_ST_ATTEST_NV.
+	stAttestNV = 0x8014
 )
 
-// quote is a TPMS_ATTEST with a TPMS_QUOTE_INFO (Part 2, 10.12.12 and 10.12.4).
-type quote struct {
-	raw             []byte
+// header is what every TPMS_ATTEST begins with (Part 2, 10.12.12), after magic
+// and type.
+type header struct {
 	qualifiedSigner []byte
 	extraData       []byte
 	clock           uint64
@@ -27,8 +29,14 @@ type quote struct {
 	restartCount    uint32
 	safe            bool
 	firmware        uint64
-	selection       []bankSelection
-	digest          []byte
+}
+
+// quote is a TPMS_ATTEST with a TPMS_QUOTE_INFO (Part 2, 10.12.12 and 10.12.4).
+type quote struct {
+	raw []byte
+	header
+	selection []bankSelection
+	digest    []byte
 }
 
 // bankSelection is a TPMS_PCR_SELECTION (Part 2, 10.6.2).
@@ -54,22 +62,9 @@ func (s *bankSelection) indices() []uint32 {
 func parseQuote(b []byte) (*quote, error) {
 	q := &quote{raw: bytes.Clone(b)}
 	r := reader{b: q.raw}
-	if magic := r.u32(); magic != tpmGenerated {
-		return nil, fmt.Errorf("magic 0x%08x is not TPM_GENERATED: %w", magic, attest.ErrForm)
+	if err := q.parseHeader(&r, stAttestQuote); err != nil {
+		return nil, err
 	}
-	if tag := r.u16(); tag != stAttestQuote {
-		return nil, fmt.Errorf("type 0x%04x is not TPM_ST_ATTEST_QUOTE: %w", tag, attest.ErrForm)
-	}
-	q.qualifiedSigner = r.sized(maxName)
-	q.extraData = r.sized(maxData)
-	// TPMS_CLOCK_INFO (Part 2, 10.11.1), then firmwareVersion.
-	q.clock, q.resetCount, q.restartCount = r.u64(), r.u32(), r.u32()
-	safe := r.u8()
-	q.firmware = r.u64()
-	if safe > 1 {
-		return nil, fmt.Errorf("clockInfo.safe %d is not a TPMI_YES_NO: %w", safe, attest.ErrForm)
-	}
-	q.safe = safe == 1
 	if err := q.parseSelection(&r); err != nil {
 		return nil, err
 	}
@@ -81,6 +76,53 @@ func parseQuote(b []byte) (*quote, error) {
 		return nil, fmt.Errorf("does not marshal back to itself: %w", attest.ErrForm)
 	}
 	return q, nil
+}
+
+// parseHeader reads magic, the wanted type and what follows, up to the part that
+// depends on the type; r.short is the caller's to ask for.
+func (h *header) parseHeader(r *reader, want uint16) error {
+	if magic := r.u32(); magic != tpmGenerated {
+		return fmt.Errorf("magic 0x%08x is not TPM_GENERATED: %w", magic, attest.ErrForm)
+	}
+	if tag := r.u16(); tag != want {
+		return fmt.Errorf("type 0x%04x is not 0x%04x, %s: %w", tag, want, attestType(want), attest.ErrForm)
+	}
+	h.qualifiedSigner = r.sized(maxName)
+	h.extraData = r.sized(maxData)
+	// TPMS_CLOCK_INFO (Part 2, 10.11.1), then firmwareVersion.
+	h.clock, h.resetCount, h.restartCount = r.u64(), r.u32(), r.u32()
+	safe := r.u8()
+	h.firmware = r.u64()
+	if safe > 1 {
+		return fmt.Errorf("clockInfo.safe %d is not a TPMI_YES_NO: %w", safe, attest.ErrForm)
+	}
+	h.safe = safe == 1
+	return nil
+}
+
+// attestType returns the name of a TPMI_ST_ATTEST that this package reads.
+func attestType(tag uint16) string {
+	if tag == stAttestNV {
+		return "TPM_ST_ATTEST_NV"
+	}
+	return "TPM_ST_ATTEST_QUOTE"
+}
+
+// appendHeader writes magic, type and the header back.
+func (h *header) appendHeader(b []byte, tag uint16) []byte {
+	b = binary.BigEndian.AppendUint32(b, tpmGenerated)
+	b = binary.BigEndian.AppendUint16(b, tag)
+	b = appendSized(b, h.qualifiedSigner)
+	b = appendSized(b, h.extraData)
+	b = binary.BigEndian.AppendUint64(b, h.clock)
+	b = binary.BigEndian.AppendUint32(b, h.resetCount)
+	b = binary.BigEndian.AppendUint32(b, h.restartCount)
+	if h.safe {
+		b = append(b, 1)
+	} else {
+		b = append(b, 0)
+	}
+	return binary.BigEndian.AppendUint64(b, h.firmware)
 }
 
 // parseSelection reads the TPML_PCR_SELECTION (Part 2, 10.9.7): 1 to 4 banks,
@@ -115,19 +157,7 @@ func (q *quote) parseSelection(r *reader) error {
 
 // marshal writes the fields back as a TPMS_ATTEST.
 func (q *quote) marshal() []byte {
-	b := binary.BigEndian.AppendUint32(make([]byte, 0, maxAttest), tpmGenerated)
-	b = binary.BigEndian.AppendUint16(b, stAttestQuote)
-	b = appendSized(b, q.qualifiedSigner)
-	b = appendSized(b, q.extraData)
-	b = binary.BigEndian.AppendUint64(b, q.clock)
-	b = binary.BigEndian.AppendUint32(b, q.resetCount)
-	b = binary.BigEndian.AppendUint32(b, q.restartCount)
-	if q.safe {
-		b = append(b, 1)
-	} else {
-		b = append(b, 0)
-	}
-	b = binary.BigEndian.AppendUint64(b, q.firmware)
+	b := q.appendHeader(make([]byte, 0, maxAttest), stAttestQuote)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(q.selection)))
 	for i := range q.selection {
 		s := &q.selection[i]
@@ -156,12 +186,12 @@ func (q *quote) split(values []byte) ([]attest.RegisterValue, error) {
 }
 
 // counters returns what the TPM says of its clock and firmware.
-func (q *quote) counters() *attest.Counters {
+func (h *header) counters() *attest.Counters {
 	return &attest.Counters{
-		Clock:        q.clock,
-		ResetCount:   q.resetCount,
-		RestartCount: q.restartCount,
-		Safe:         q.safe,
-		Firmware:     q.firmware,
+		Clock:        h.clock,
+		ResetCount:   h.resetCount,
+		RestartCount: h.restartCount,
+		Safe:         h.safe,
+		Firmware:     h.firmware,
 	}
 }

@@ -18,11 +18,17 @@
 // are clear. Whose TPM it is, is a finding: the AK's certificate must chain to
 // a root of role "tpm-ak".
 //
+// # The launch counter
+//
+// Beside the quote the same AK may certify an NV counter, which its TPM never
+// lets go back ("nv-public", "nv-attest", "nv-signature"). Only an index whose
+// public area, by the Name that is signed, makes it such a counter counts.
+//
 // # What nothing signs
 //
 // Every part is covered: "attest" by the signature, "pcrs" by the digest in
-// it, "public" and "parent" by the qualified name in it, the certificates by
-// their issuers. An ECDSA signature has a second form, (r, n-s), that verifies
+// it, "public" and "parent" by the qualified name in it, "nv-attest" by its own
+// signature, "nv-public" by the Name in it, the certificates by their issuers. An ECDSA signature has a second form, (r, n-s), that verifies
 // as well; whoever needs to tell the two apart must digest the evidence itself,
 // as [attest.EvidenceDigest] does.
 //
@@ -72,7 +78,8 @@ func (Scheme) Describe() attest.Description {
 // [attest.ErrForm] for parts that do not parse exactly, [attest.ErrSignature]
 // if the signature or the digest in it does not cover what was received or the
 // key is too weak to prove anything, and [attest.ErrMode] for a key that is not
-// a restricted signing key, fixed in its TPM, in the endorsement hierarchy.
+// a restricted signing key, fixed in its TPM, in the endorsement hierarchy, or
+// for a certified NV index that is no counter.
 func (Scheme) Verify(ev *attest.Evidence, anchors *attest.Anchors, at time.Time) (*attest.Claims, error) {
 	if ev == nil {
 		return nil, fmt.Errorf("verifying nil evidence: %w", attest.ErrArgument)
@@ -94,6 +101,8 @@ func (Scheme) Verify(ev *attest.Evidence, anchors *attest.Anchors, at time.Time)
 		Quoted:     e.quote.extraData,
 		Registers:  e.registers,
 		Counters:   e.quote.counters(),
+		Counter:    e.counter.claim(),
+		Device:     e.device(),
 		Identity:   identity,
 		Revocation: revocation,
 		TCB: attest.Finding{
@@ -118,6 +127,12 @@ func (e *evidence) verify() error {
 	}
 	if err := e.checkSigner(); err != nil {
 		return fmt.Errorf("comparing qualifiedSigner: %w", err)
+	}
+	if e.counter == nil {
+		return nil
+	}
+	if err := e.verifyCounter(); err != nil {
+		return fmt.Errorf("verifying the counter: %w", err)
 	}
 	return nil
 }

@@ -103,6 +103,7 @@ func TestVerifyCaptures(t *testing.T) {
 						Safe:         oracle.ClockInfo.Safe,
 						Firmware:     oracle.FirmwareVersion,
 					},
+					Device:     sha256.Sum256(read(t, run, "akname")), // a primary key
 					Identity:   attest.Identity{Finding: attest.Finding{Detail: claims.Identity.Detail}},
 					Revocation: attest.Finding{Detail: claims.Revocation.Detail},
 					TCB:        attest.Finding{Status: attest.NotApplicable, Detail: claims.TCB.Detail},

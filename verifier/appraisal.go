@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sworn-run/sworn/attest"
@@ -94,6 +95,8 @@ type appraisal struct {
 
 	// What several checks need, made by the first that does.
 	policyLists map[componentID]bool
+	// series is what the records given show together; nil before they are.
+	series *series
 
 	// Why something above is nil.
 	capsuleErr, bundleErr, hashErr, runtimeErr, statementErr, logErr, launchErr error
@@ -107,6 +110,7 @@ type slotResult struct {
 	desc     attest.Description
 	claims   *attest.Claims
 	err      error
+	boot     slotBoot
 }
 
 // newAppraisal parses everything that can be parsed; what cannot stays nil, and
@@ -258,6 +262,20 @@ func (a *appraisal) run() []Check {
 		}
 	}
 	return out
+}
+
+// rerunSeries makes the checks of the series again, in place, once it is known.
+func (a *appraisal) rerunSeries(checks []Check) {
+	if a.series == nil {
+		return
+	}
+	for _, d := range definitions() {
+		for i := range checks {
+			if checks[i].ID == d.id && strings.HasPrefix(d.id, "series.") {
+				checks[i] = a.check(d, nil, d.run)
+			}
+		}
+	}
 }
 
 // check runs one check and gives it its class, waiver and place.

@@ -196,19 +196,28 @@ func (b *boot) extend(tb testing.TB, l *attest.Log) {
 // kernel's stub and the rules are computed anew.
 func (b *boot) boots(tb testing.TB, cmdline string) {
 	tb.Helper()
+	b.relog(tb, func(l *bootlog.Log) {
+		for i := range l.Events {
+			e := &l.Events[i]
+			for j := range e.Digests {
+				d := &e.Digests[j]
+				if e.Index == 9 && bytes.Equal(d.Value, d.Alg.Sum(bootlog.UTF16(b.cmdline))) {
+					d.Value = d.Alg.Sum(bootlog.UTF16(cmdline))
+				}
+			}
+		}
+	})
+	b.cmdline = cmdline
+}
+
+// relog changes the firmware's log, and with it the registers of images and stubs.
+func (b *boot) relog(tb testing.TB, change func(l *bootlog.Log)) {
+	tb.Helper()
 	l, err := bootlog.Parse(b.log, bootlog.PCRs)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	for i := range l.Events {
-		e := &l.Events[i]
-		for j := range e.Digests {
-			d := &e.Digests[j]
-			if e.Index == 9 && bytes.Equal(d.Value, d.Alg.Sum(bootlog.UTF16(b.cmdline))) {
-				d.Value = d.Alg.Sum(bootlog.UTF16(cmdline))
-			}
-		}
-	}
+	change(l)
 	if b.log, err = l.Marshal(); err != nil {
 		tb.Fatal(err)
 	}
@@ -218,12 +227,11 @@ func (b *boot) boots(tb testing.TB, cmdline string) {
 			tb.Fatal(err)
 		}
 		for _, v := range values {
-			if v.Index == 9 {
-				b.pcrs[bank][9] = v.Value
+			if slices.Contains([]uint32{4, 9, 11}, v.Index) {
+				b.pcrs[bank][v.Index] = v.Value
 			}
 		}
 	}
-	b.cmdline = cmdline
 	// The kernel's list begins with the digest of the registers.
 	list, err := ima.Parse(b.list)
 	if err != nil {
@@ -283,7 +291,7 @@ func TestBooted(t *testing.T) {
 		if len(r.Summary.Booted) < 2 {
 			t.Errorf("%s: booted %q", run, r.Summary.Booted)
 		}
-		b.boots(t, b.cmdline+" lockdown=integrity")
+		b.boots(t, strings.ReplaceAll(b.cmdline, " initrd=initrd", "")+" lockdown=integrity")
 		for _, covered := range []bool{false, true} {
 			in := bootInput(t, f, b, func(rules map[string]any) {
 				if covered {

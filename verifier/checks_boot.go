@@ -106,6 +106,9 @@ func checkBootLog(a *appraisal) outcome {
 // listProblem says what keeps the quote from confirming all of the kernel's list, or
 // nothing.
 func (a *appraisal) listProblem() string {
+	if slices.ContainsFunc(a.boot.list.Entries, func(e ima.Entry) bool { return e.Index != ima.Register }) {
+		return fmt.Sprintf("the kernel's list of measured files has an entry that is not of register %d", ima.Register)
+	}
 	for i := range a.slots {
 		if v := a.slots[i].register(attest.SHA256, ima.Register); v != nil {
 			if n, err := a.boot.list.Confirmed(ima.Register, v); err == nil && n == len(a.boot.list.Entries) {
@@ -152,6 +155,15 @@ func (a *appraisal) bootRules(s *slotResult) (*BootPolicy, attest.Alg) {
 
 func checkSlotMeasurement(a *appraisal, i int) outcome {
 	s := &a.slots[i]
+	if s.boot.measured == nil {
+		o := a.measured(s)
+		s.boot.measured = &o
+	}
+	return *s.boot.measured
+}
+
+// measured is slot.measurement of one slot.
+func (a *appraisal) measured(s *slotResult) outcome {
 	if s.claims == nil {
 		return noEvidence(s)
 	}
@@ -193,29 +205,6 @@ func registerRule(_ *appraisal, s *slotResult, rules *BootPolicy, bank attest.Al
 	return passed("")
 }
 
-// facts replays the firmware's log against a slot's quote. The phases of an image
-// follow the log in the register of sections, and Sworn's own events in the register
-// that anchors them.
-func (a *appraisal) facts(s *slotResult, bank attest.Alg, phases []string) (*bootlog.Facts, string) {
-	if a.boot.log == nil || a.boot.problem != "" {
-		return nil, "no event log of the firmware is carried"
-	}
-	var further []bootlog.Extend
-	for _, p := range phases {
-		further = append(further, bootlog.Extend{Index: sectionRegister, Digest: bank.Sum([]byte(p))})
-	}
-	if r := s.slot.Register; r != nil && a.log != nil {
-		for i := range a.log.Events {
-			further = append(further, bootlog.Extend{Index: r.Index, Digest: bank.Sum(a.log.Events[i].Preimage())})
-		}
-	}
-	f, err := a.boot.log.Appraise(bank, s.claims.Registers, bootlog.Options{Further: further})
-	if err != nil {
-		return nil, err.Error()
-	}
-	return f, ""
-}
-
 // The registers that rules read (PFP, 3.3.4; systemd-stub(7); Linux, EFI stub).
 const (
 	imageRegister   = 4
@@ -229,7 +218,7 @@ func secureBootRule(a *appraisal, s *slotResult, rules *BootPolicy, bank attest.
 	if rules.SecureBoot == nil {
 		return passed("")
 	}
-	f, problem := a.facts(s, bank, nil)
+	f, _, problem := a.facts(s, bank, nil)
 	if f == nil {
 		return unknown("Secure Boot: " + problem)
 	}
@@ -266,147 +255,6 @@ func databaseDigest(s *bootlog.Signature) string {
 	default:
 		return "an entry of type " + s.Type.String()
 	}
-}
-
-// imageRule judges what the firmware and the boot loader started.
-func imageRule(a *appraisal, s *slotResult, rules *BootPolicy, bank attest.Alg) outcome {
-	if len(rules.Images) == 0 {
-		return passed("")
-	}
-	image, o := a.bootedImage(s, rules, bank)
-	if image == nil {
-		return o
-	}
-	return passed("image " + strconv.Quote(image.Name))
-}
-
-// bootedImage returns the policy's image that booted; nil, and why, if none did. The
-// reason is that of the first image.
-func (a *appraisal) bootedImage(s *slotResult, rules *BootPolicy, bank attest.Alg) (*BootImage, outcome) {
-	var first outcome
-	for i := range rules.Images {
-		o := a.booted(s, rules, &rules.Images[i], bank)
-		if o.Status == attest.Passed {
-			return &rules.Images[i], o
-		}
-		if i == 0 {
-			first = o
-		}
-	}
-	if len(rules.Images) > 1 {
-		first.Detail = fmt.Sprintf("none of %d images booted; the first: %s", len(rules.Images), first.Detail)
-	}
-	return nil, first
-}
-
-// booted judges whether an image is what booted.
-func (a *appraisal) booted(s *slotResult, rules *BootPolicy, image *BootImage, bank attest.Alg) outcome {
-	name := "image " + strconv.Quote(image.Name) + ": "
-	f, problem := a.facts(s, bank, image.Phases)
-	if f == nil {
-		return unknown(name + problem)
-	}
-	if err := bootlog.Require(f.Registers, imageRegister); err != nil {
-		return failed(name + err.Error())
-	}
-	var loaded []string
-	for _, m := range f.Images {
-		loaded = append(loaded, hex.EncodeToString(m.Digest))
-	}
-	if !slices.Equal(loaded, image.Loaded) {
-		return failed(name+"the firmware started something else"+otherSections(f, image)).with(strings.Join(image.Loaded, " "), strings.Join(loaded, " "))
-	}
-	if o := compareSections(s, f, image, bank); o.Status != attest.Passed {
-		o.Detail = name + o.Detail
-		return o
-	}
-	if o := compareStub(s, f, image, bank); o.Status != attest.Passed {
-		o.Detail = name + o.Detail
-		return o
-	}
-	for _, quiet := range []uint32{8, 12, 14} {
-		if _, listed := rules.Registers[strconv.Itoa(int(quiet))]; !listed && !s.zeros(bank, quiet) && (s.slot.Register == nil || s.slot.Register.Index != quiet) {
-			return failed(fmt.Sprintf("%sPCR %d has measurements that the policy does not list", name, quiet))
-		}
-	}
-	return passed("")
-}
-
-// otherSections names the sections in which the image that booted is another, for
-// people; nothing where it is not known to be a unified kernel image.
-func otherSections(f *bootlog.Facts, image *BootImage) string {
-	var out []string
-	for _, got := range f.Sections.List {
-		i := slices.IndexFunc(image.Sections, func(w BootSection) bool { return w.Name == got.Name })
-		if i < 0 || image.Sections[i].Digest != hex.EncodeToString(got.Digest) {
-			out = append(out, got.Name)
-		}
-	}
-	switch {
-	case len(image.Sections) == 0 || !f.Sections.Established:
-		return ""
-	case len(out) == 0:
-		return ", with the image's sections"
-	default:
-		return ", another " + strings.Join(out, " and ")
-	}
-}
-
-// compareSections compares what systemd-stub measured, and the phases after it.
-func compareSections(s *slotResult, f *bootlog.Facts, image *BootImage, bank attest.Alg) outcome {
-	var want, got []string
-	for _, x := range image.Sections {
-		want = append(want, hex.EncodeToString(bank.Sum([]byte(x.Name+"\x00"))), x.Digest)
-	}
-	return compareRegister(s, f, sectionRegister, bank, "sections", one(want), &got)
-}
-
-// compareStub compares what the kernel's stub measured.
-func compareStub(s *slotResult, f *bootlog.Facts, image *BootImage, bank attest.Alg) outcome {
-	var got []string
-	return compareRegister(s, f, stubRegister, bank, "command line or initial file system", image.Stub, &got)
-}
-
-// one makes each digest the only acceptable one.
-func one(digests []string) [][]string {
-	var out [][]string
-	for _, d := range digests {
-		out = append(out, []string{d})
-	}
-	return out
-}
-
-// compareRegister wants exactly these events in a register, separators aside: each
-// with one of its digests. For none, the register must be as a reset left it, or have
-// nothing but separators.
-func compareRegister(s *slotResult, f *bootlog.Facts, index uint32, bank attest.Alg, what string, want [][]string, got *[]string) outcome {
-	if len(want) == 0 && s.zeros(bank, index) {
-		return passed("")
-	}
-	if err := bootlog.Require(f.Registers, index); err != nil {
-		return failed(what + ": " + err.Error())
-	}
-	separators := map[int]bool{}
-	for _, x := range f.Separators {
-		separators[x.Event] = true
-	}
-	for _, m := range f.Of(index) {
-		if !separators[m.Event] {
-			*got = append(*got, hex.EncodeToString(m.Digest))
-		}
-	}
-	ok := len(*got) == len(want)
-	for i := 0; ok && i < len(want); i++ {
-		ok = slices.Contains(want[i], (*got)[i])
-	}
-	if ok {
-		return passed("")
-	}
-	var wanted []string
-	for _, w := range want {
-		wanted = append(wanted, strings.Join(w, "|"))
-	}
-	return failed(fmt.Sprintf("%s: PCR %d has other measurements", what, index)).with(strings.Join(wanted, " "), strings.Join(*got, " "))
 }
 
 // imaRule judges the kernel's list of measured files.

@@ -383,17 +383,6 @@ func checkNonceExecution(a *appraisal) outcome {
 	return passed("your nonce is in the record and was measured before the job")
 }
 
-func askedSeries(a *appraisal) bool {
-	return a.in.Policy != nil && a.in.Policy.Series != "" && a.in.Policy.Series != SeriesNone
-}
-
-func checkSeries(a *appraisal) outcome {
-	if !askedSeries(a) {
-		return notApplicable("no series was asked for")
-	}
-	return unknown("one record is not a series")
-}
-
 func askedTimeToken(a *appraisal) bool { return a.in.Policy != nil && a.in.Policy.Time.Token }
 
 func checkTimeToken(a *appraisal) outcome {

@@ -4,7 +4,6 @@ import (
 	"encoding/hex"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/sworn-run/sworn/attest"
 	"github.com/sworn-run/sworn/cer"
@@ -37,8 +36,8 @@ func checkLauncherRooted(a *appraisal) outcome {
 
 // rooted judges whether what booted, which is the policy's, covers the launcher.
 func (a *appraisal) rooted(s *slotResult, rules *BootPolicy, bank attest.Alg, own *cer.Component) outcome {
-	if len(rules.Registers["0"]) == 0 {
-		return unknown("the policy has no value of PCR 0, so any firmware could have measured the rest")
+	if problem := openFirmware(rules); problem != "" {
+		return unknown(problem)
 	}
 	image, _ := a.bootedImage(s, rules, bank)
 	if image == nil || len(rules.Images) == 0 {
@@ -47,28 +46,62 @@ func (a *appraisal) rooted(s *slotResult, rules *BootPolicy, bank attest.Alg, ow
 	if image.Cmdline == "" {
 		return unknown("the policy does not have the text of the kernel's command line")
 	}
+	if !a.saidCmdline(s, image, bank) {
+		return unknown("the policy does not have the text of the command line that booted, but of another that it accepts")
+	}
 	if problem := openKernel(image.Cmdline); problem != "" {
 		return unknown("the kernel is open: " + problem)
 	}
 	if slices.ContainsFunc(own.Digest, func(d string) bool { return slices.Contains(image.Launchers, d) }) {
+		if problem := image.openInitrd(); problem != "" {
+			return unknown(problem)
+		}
 		return passed("the launcher lies in image " + strconv.Quote(image.Name) + ", which booted")
 	}
-	if rules.IMA != nil && a.boot.list != nil && measuresPrograms(image.Cmdline) {
-		for i := range a.boot.list.Entries {
-			if d := imaDigest(&a.boot.list.Entries[i]); slices.Contains(own.Digest, d) {
-				return passed("the kernel measured the launcher, and every other file that it measured is the policy's")
-			}
-		}
-	}
-	return unknown("the launcher is in no image that booted, and the kernel's list does not have it")
+	return unknown("the launcher is in no image that booted")
 }
 
-// measuresPrograms reports whether a command line makes the kernel measure every
-// program, by one of its built-in policies.
-func measuresPrograms(cmdline string) bool {
-	for _, p := range bootlog.Parameters(cmdline) {
-		if v, ok := strings.CutPrefix(p, "ima_policy="); ok {
-			return slices.Contains(strings.Split(strings.Trim(v, `"`), "|"), "tcb")
+// openFirmware says what keeps a policy from knowing the firmware, or nothing. A driver
+// that firmware finds on a disk is measured into PCR 2, and could then change what is
+// measured as the image; a firmware that is being debugged says so in PCR 7.
+func openFirmware(rules *BootPolicy) string {
+	switch {
+	case len(rules.Registers["0"]) == 0:
+		return "the policy has no value of PCR 0, so any firmware could have measured the rest"
+	case len(rules.Registers["2"]) == 0:
+		return "the policy has no value of PCR 2, so any driver could have changed what the firmware measured"
+	case len(rules.Registers["7"]) == 0 && rules.SecureBoot == nil:
+		return "the policy has neither secure_boot nor a value of PCR 7, so the firmware could have been in a mode for debugging"
+	default:
+		return ""
+	}
+}
+
+// openInitrd says what keeps a launcher in an image's initial file system from being
+// what runs, or nothing.
+func (i *BootImage) openInitrd() string {
+	if len(i.Stub) < 2 && !slices.ContainsFunc(i.Sections, func(s BootSection) bool { return s.Name == ".initrd" }) {
+		return "the policy has no digest of the image's initial file system"
+	}
+	return openRoot(i.Cmdline)
+}
+
+// saidCmdline reports whether the command line that booted is the policy's text: as it
+// stands, or with the white space around it that boot loaders leave there.
+func (a *appraisal) saidCmdline(s *slotResult, image *BootImage, bank attest.Alg) bool {
+	f, _, _ := a.facts(s, bank, image.Phases)
+	if f == nil {
+		return false
+	}
+	got := unseparated(f, stubRegister)
+	if len(got) == 0 {
+		return false
+	}
+	for _, before := range []string{"", " "} {
+		for _, after := range []string{"", " ", "\n", " \n", "\r\n"} {
+			if got[0] == hex.EncodeToString(bank.Sum(bootlog.UTF16(before+image.Cmdline+after))) {
+				return true
+			}
 		}
 	}
 	return false
@@ -88,7 +121,7 @@ func (a *appraisal) explained() bool {
 		if image == nil || len(image.Extensions) == 0 {
 			continue
 		}
-		f, _ := a.facts(s, bank, image.Phases)
+		f, _, _ := a.facts(s, bank, image.Phases)
 		if f == nil || bootlog.Require(f.Registers, s.slot.Register.Index) != nil {
 			continue
 		}

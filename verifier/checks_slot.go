@@ -75,7 +75,34 @@ func checkSlotBinding(a *appraisal, i int) outcome {
 	if s.claims.KeyID != s.slot.KeyID {
 		return failed("another key signed than the manifest names").with(hex.EncodeToString(s.slot.KeyID[:]), hex.EncodeToString(s.claims.KeyID[:]))
 	}
+	if problem := a.counterFits(i); problem.Status != attest.Passed {
+		return problem
+	}
 	return passed("the quote covers the statement, slot " + fmt.Sprint(s.slot.Number))
+}
+
+// counterFits passes if slot 0 certifies the counter that the statement's body
+// has, for this statement, and no slot certifies another.
+func (a *appraisal) counterFits(i int) outcome {
+	got, want := a.slots[i].claims.Counter, a.statement.Counter()
+	if i != 0 {
+		want = nil // the body speaks of one counter, the first slot's
+	}
+	switch {
+	case want == nil && got == nil:
+		return passed("")
+	case want == nil:
+		return failed("a counter is certified that the statement does not have in this slot")
+	case got == nil:
+		return failed("the statement has a counter, and none is certified")
+	case got.Counter != *want:
+		return failed("another counter or value is certified than the statement has").
+			with(fmt.Sprintf("%x %d", want.Name, want.Value), fmt.Sprintf("%x %d", got.Name, got.Value))
+	}
+	if data := attest.QuotedCounter(a.capsule.Statement); !bytes.Equal(got.Quoted, data) {
+		return failed("the counter is certified for another statement").with(hex.EncodeToString(data), hex.EncodeToString(got.Quoted))
+	}
+	return passed("")
 }
 
 func checkSlotSignature(a *appraisal, i int) outcome {
@@ -169,6 +196,11 @@ func checkSlotCounters(a *appraisal, i int) outcome {
 	got := fmt.Sprintf("resetCount %d, restartCount %d, firmware %016x", c.ResetCount, c.RestartCount, c.Firmware)
 	if want != got {
 		return failed("the quote is of another life of the register than the log").with(want, got)
+	}
+	if k := s.claims.Counter; k != nil &&
+		(k.Counters.ResetCount != c.ResetCount || k.Counters.RestartCount != c.RestartCount || k.Counters.Firmware != c.Firmware) {
+		return failed("the counter was certified in another life of the TPM than the quote").with(got,
+			fmt.Sprintf("resetCount %d, restartCount %d, firmware %016x", k.Counters.ResetCount, k.Counters.RestartCount, k.Counters.Firmware))
 	}
 	begin, err := cer.ParseUint(a.begin.Clock)
 	if err != nil || c.Clock < begin {

@@ -68,6 +68,15 @@ type quoted struct {
 	registers    map[attest.Alg]map[uint32][]byte
 	signedBy     *ecdsa.PrivateKey
 	certificates [][]byte
+	// counter is certified beside it; nil for none.
+	counter *certified
+}
+
+// certified is what a TPM signs of an NV index (TPM 2.0 Part 2, 10.12.8).
+type certified struct {
+	quoted
+	public []byte
+	value  uint64
 }
 
 // newForger makes the keys; the certificates are valid at the golden time.
@@ -360,10 +369,42 @@ func (f *forger) quote(tb testing.TB, x forgery, log *attest.Log, statement []by
 	for _, b := range log.Banks {
 		q.registers[b] = map[uint32][]byte{log.Register: log.Replay(b, start(log, b), uint64(len(log.Events)))}
 	}
+	if st, err := attest.ParseStatement(statement); err == nil && st.Counter() != nil {
+		public, err := tpm.CounterPublic(forgedIndex)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		q.counter = &certified{quoted: *q, public: public, value: st.Counter().Value}
+		q.counter.extraData = attest.QuotedCounter(statement)
+	}
 	if x.quote != nil {
 		x.quote(q)
 	}
 	return f.sign(tb, q)
+}
+
+// sized returns b and v as a TPM2B.
+func sized(b, v []byte) []byte { return append(binary.BigEndian.AppendUint16(b, uint16(len(v))), v...) }
+
+// header marshals what a TPMS_ATTEST of type 80XX begins with; name is the AK's.
+func (q *quoted) header(typ byte, name []byte) []byte {
+	signer := attest.SHA256.Sum([]byte{0x40, 0, 0, 0x0B}, name)
+	b := sized([]byte{0xFF, 'T', 'C', 'G', 0x80, typ}, append([]byte{0, 0x0B}, signer...))
+	b = sized(b, q.extraData)
+	b = binary.BigEndian.AppendUint64(b, q.clock)
+	b = binary.BigEndian.AppendUint32(b, q.reset)
+	b = append(binary.BigEndian.AppendUint32(b, q.restart), 1)
+	return binary.BigEndian.AppendUint64(b, q.firmware)
+}
+
+// ecdsaSign returns a TPMT_SIGNATURE over b.
+func ecdsaSign(tb testing.TB, k *ecdsa.PrivateKey, b []byte) []byte {
+	tb.Helper()
+	r, s, err := ecdsa.Sign(rand.Reader, k, attest.SHA256.Sum(b))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return sized(sized([]byte{0, 0x18, 0, 0x0B}, r.FillBytes(make([]byte, 32))), s.FillBytes(make([]byte, 32)))
 }
 
 // sign marshals and signs a quote.
@@ -373,14 +414,7 @@ func (f *forger) sign(tb testing.TB, q *quoted) *attest.Evidence {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	sized := func(b, v []byte) []byte { return append(binary.BigEndian.AppendUint16(b, uint16(len(v))), v...) }
-	signer := attest.SHA256.Sum([]byte{0x40, 0, 0, 0x0B}, name)
-	b := sized([]byte{0xFF, 'T', 'C', 'G', 0x80, 0x18}, append([]byte{0, 0x0B}, signer...))
-	b = sized(b, q.extraData)
-	b = binary.BigEndian.AppendUint64(b, q.clock)
-	b = binary.BigEndian.AppendUint32(b, q.reset)
-	b = append(binary.BigEndian.AppendUint32(b, q.restart), 1)
-	b = binary.BigEndian.AppendUint64(b, q.firmware)
+	b := q.header(0x18, name)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(q.banks)))
 	var pcrs []byte
 	for _, bank := range q.banks {
@@ -395,14 +429,15 @@ func (f *forger) sign(tb testing.TB, q *quoted) *attest.Evidence {
 		b = append(b, bitmap[:]...)
 	}
 	b = sized(b, attest.SHA256.Sum(pcrs))
-	r, s, err := ecdsa.Sign(rand.Reader, q.signedBy, attest.SHA256.Sum(b))
-	if err != nil {
-		tb.Fatal(err)
+	parts := &tpm.Parts{
+		Attest: b, Signature: ecdsaSign(tb, q.signedBy, b), Public: f.public, PCRs: pcrs, Certificates: q.certificates,
 	}
-	signature := sized([]byte{0, 0x18, 0, 0x0B}, r.FillBytes(make([]byte, 32)))
-	ev, err := tpm.NewEvidence(0, &tpm.Parts{
-		Attest: b, Signature: sized(signature, s.FillBytes(make([]byte, 32))), Public: f.public, PCRs: pcrs, Certificates: q.certificates,
-	})
+	if c := q.counter; c != nil {
+		b := sized(c.header(0x14, name), append([]byte{0, 0x0B}, attest.SHA256.Sum(c.public)...))
+		b = binary.BigEndian.AppendUint64(append(b, 0, 0, 0, 8), c.value)
+		parts.NVPublic, parts.NVAttest, parts.NVSignature = c.public, b, ecdsaSign(tb, c.signedBy, b)
+	}
+	ev, err := tpm.NewEvidence(0, parts)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -46,9 +46,15 @@ const (
 	PriorAny = "any"
 )
 
-// SeriesNone is the value of [Policy.Series] that asks nothing of the series;
-// this version knows no other.
-const SeriesNone = "none"
+// The values of [Policy.Series].
+const (
+	// SeriesNone asks nothing of a series. It is the default.
+	SeriesNone = "none"
+	// SeriesCounter asks that the records given together (see [VerifySeries])
+	// have numbers of one TPM's launch counter, none twice and none missing
+	// between the first and the last.
+	SeriesCounter = "counter"
+)
 
 // ProtectionVerity in [Policy.Protection] accepts files whose reads the kernel
 // checks against a digest; cer.ProtectionSealed accepts sealed copies.
@@ -93,7 +99,8 @@ type Policy struct {
 	// PriorLaunches says what may have used the register before: PriorNone,
 	// PriorSameLauncher or PriorAny.
 	PriorLaunches string `json:"prior_launches"`
-	// Series is SeriesNone.
+	// Series says what is asked of the records given together: SeriesNone or
+	// SeriesCounter.
 	Series string `json:"series"`
 	// AllowAt lets the verdict at a hypothetical time decide.
 	AllowAt bool `json:"allow_at"`

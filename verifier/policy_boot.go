@@ -4,10 +4,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"maps"
-	"path"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/sworn-run/sworn/attest"
 	"github.com/sworn-run/sworn/cer"
@@ -246,58 +244,4 @@ func checkDigestList(at string, values []string, least, most int) error {
 		seen[v] = true
 	}
 	return nil
-}
-
-// exposing are the parameters of a kernel's command line that open what a measured
-// boot closes, by name, with the values that do; nil for any value. Names have "_"
-// for "-", as the kernel compares them.
-func exposing() map[string]func(value string) bool {
-	off := func(v string) bool { return v == "0" || v == "n" || v == "off" || v == "N" }
-	shell := func(v string) bool {
-		base, _, _ := strings.Cut(v, ",")
-		return slices.Contains([]string{"sh", "bash", "dash", "ash", "busybox", "zsh"}, path.Base(base))
-	}
-	return map[string]func(string) bool{
-		"init": shell, "rdinit": shell,
-		"lockdown":            func(v string) bool { return v != "integrity" && v != "confidentiality" },
-		"module.sig_enforce":  off,
-		"systemd.debug_shell": nil,
-		"systemd.unit":        func(v string) bool { return strings.Contains(v, "rescue") || strings.Contains(v, "emergency") },
-		"rd.shell":            func(v string) bool { return !off(v) },
-		"rd.break":            nil,
-		"break":               nil,
-		"single":              nil,
-		"s":                   nil,
-		"1":                   nil,
-		"emergency":           nil,
-		"rescue":              nil,
-		"ima_appraise":        func(v string) bool { return v != "enforce" },
-		"iomem":               func(v string) bool { return v == "relaxed" },
-	}
-}
-
-// openKernel says what keeps a command line from rooting a launcher, or nothing: the
-// kernel must be locked down by it, no parameter may stand twice but console, and none
-// may open a way around what was measured (SPEC, section 8, launcher.rooted).
-func openKernel(cmdline string) string {
-	locked := false
-	seen := map[string]bool{}
-	ways := exposing()
-	for _, p := range bootlog.Parameters(cmdline) {
-		name, value, _ := strings.Cut(p, "=")
-		name, value = strings.ReplaceAll(strings.Trim(name, `"`), "-", "_"), strings.Trim(value, `"`)
-		if seen[name] && name != "console" {
-			return "its command line has " + name + " twice"
-		}
-		seen[name] = true
-		lower := strings.ToLower(name)
-		if opens, ok := ways[lower]; ok && (opens == nil || opens(value)) {
-			return "its command line has " + p
-		}
-		locked = locked || name == "lockdown"
-	}
-	if !locked {
-		return "its command line does not lock the kernel down (lockdown=integrity or confidentiality)"
-	}
-	return ""
 }

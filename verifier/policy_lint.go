@@ -78,8 +78,8 @@ func (l *linter) boot(b *BootPolicy) {
 	if l.waived("launcher.rooted") {
 		return
 	}
-	if len(b.Registers["0"]) == 0 {
-		l.say("%s.registers: has no PCR 0, so launcher.rooted is not established: any firmware could have measured the rest", at)
+	if problem := openFirmware(b); problem != "" {
+		l.say("%s.registers: launcher.rooted is not established: %s", at, problem)
 	}
 	if len(b.Images) == 0 {
 		l.say("%s.images: is empty, so launcher.rooted is not established", at)
@@ -91,8 +91,10 @@ func (l *linter) boot(b *BootPolicy) {
 			l.say("%s.images[%d]: has no cmdline, so launcher.rooted is not established where it booted", at, i)
 		case problem != "":
 			l.say("%s.images[%d]: launcher.rooted is not established where it booted: %s", at, i, problem)
-		case len(x.Launchers) == 0 && (b.IMA == nil || !measuresPrograms(x.Cmdline)):
+		case len(x.Launchers) == 0:
 			l.say("%s.images[%d]: has no launcher in it, so launcher.rooted is not established where it booted", at, i)
+		case x.openInitrd() != "":
+			l.say("%s.images[%d]: launcher.rooted is not established where it booted: %s", at, i, x.openInitrd())
 		}
 	}
 }
@@ -174,6 +176,9 @@ func (l *linter) freshness() {
 	}
 	if p.PriorLaunches == PriorAny {
 		l.say("prior_launches: %q lets any program have used the register before", PriorAny)
+	}
+	if p.Series == SeriesCounter {
+		l.say("series: %q shows no launch before the first and after the last record given, and whoever owns the TPM can count without a launch, which looks like one that is not shown", SeriesCounter)
 	}
 	if p.AllowAt {
 		l.say("allow_at: the verdict at a time chosen by whoever verifies may decide")

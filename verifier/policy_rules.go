@@ -317,8 +317,10 @@ func (p *Policy) checkChoices() error {
 	default:
 		return policyError("prior_launches", "is %q, want %q, %q or %q", p.PriorLaunches, PriorNone, PriorSameLauncher, PriorAny)
 	}
-	if p.Series != SeriesNone {
-		return policyError("series", "is %q, this version knows %q only", p.Series, SeriesNone)
+	switch p.Series {
+	case SeriesNone, SeriesCounter:
+	default:
+		return policyError("series", "is %q, want %q or %q", p.Series, SeriesNone, SeriesCounter)
 	}
 	return nil
 }

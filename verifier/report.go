@@ -10,6 +10,7 @@ import (
 
 	"github.com/sworn-run/sworn/attest"
 	"github.com/sworn-run/sworn/cer"
+	"github.com/sworn-run/sworn/internal/limits"
 )
 
 // ReportType is the type and version of a report's JSON.
@@ -173,22 +174,27 @@ const (
 // error wraps ErrInput or ErrPolicy and means that no appraisal was made. A
 // hostile capsule is no error: its report says which check it failed.
 func Verify(capsule []byte, in Input) (*Report, error) {
-	if in.Now.IsZero() {
-		return nil, fmt.Errorf("no time given: %w", ErrInput)
+	reports, err := VerifySeries([][]byte{capsule}, in)
+	if err != nil {
+		return nil, err
 	}
-	if in.Policy != nil {
-		if err := in.Policy.valid(); err != nil {
-			return nil, err
-		}
-	}
-	if in.Nonce != nil && (len(in.Nonce) < attest.MinNonce || len(in.Nonce) > attest.MaxNonce) {
-		return nil, fmt.Errorf("nonce of %d bytes, want %d to %d: %w", len(in.Nonce), attest.MinNonce, attest.MaxNonce, ErrInput)
+	return reports[0], nil
+}
+
+// VerifySeries is [Verify] for up to 1,024 capsule files of 128 MiB in all that are
+// given together, in any order: where the policy asks for a series, each is held
+// against the others. The reports are in the order of the files.
+func VerifySeries(capsules [][]byte, in Input) ([]*Report, error) {
+	if err := in.check(capsules); err != nil {
+		return nil, err
 	}
 	in.Sigstore = askOnce(in.Sigstore)
-	r := newReport(newAppraisal(&in, in.Now, capsule))
-	if !in.At.IsZero() {
-		h := newReport(newAppraisal(&in, in.At, capsule))
-		v := h.Now
+	reports := appraiseAll(&in, in.Now, capsules)
+	if in.At.IsZero() {
+		return reports, nil
+	}
+	for i, h := range appraiseAll(&in, in.At, capsules) {
+		r, v := reports[i], h.Now
 		r.Hypothetical = &v
 		if in.Policy != nil && in.Policy.AllowAt {
 			r.Trusted, r.Headline, r.Checks = h.Trusted, h.Headline, h.Checks
@@ -196,14 +202,64 @@ func Verify(capsule []byte, in Input) (*Report, error) {
 			r.Headline += " (at " + v.Time + ", as the policy allows)"
 		}
 	}
-	return r, nil
+	return reports, nil
+}
+
+// check refuses a caller's mistakes.
+func (in *Input) check(capsules [][]byte) error {
+	if in.Now.IsZero() {
+		return fmt.Errorf("no time given: %w", ErrInput)
+	}
+	if in.Policy != nil {
+		if err := in.Policy.valid(); err != nil {
+			return err
+		}
+	}
+	if in.Nonce != nil && (len(in.Nonce) < attest.MinNonce || len(in.Nonce) > attest.MaxNonce) {
+		return fmt.Errorf("nonce of %d bytes, want %d to %d: %w", len(in.Nonce), attest.MinNonce, attest.MaxNonce, ErrInput)
+	}
+	if n := len(capsules); n < 1 || n > limits.SeriesRecords {
+		return fmt.Errorf("%d records, want 1 to %d: %w", n, limits.SeriesRecords, ErrInput)
+	}
+	size := 0
+	for _, c := range capsules {
+		size += len(c)
+	}
+	if len(capsules) > 1 && size > limits.SeriesBytes {
+		return fmt.Errorf("records of %d bytes together, limit %d: %w", size, limits.SeriesBytes, ErrInput)
+	}
+	return nil
+}
+
+// appraiseAll appraises files that are given together, at one time.
+func appraiseAll(in *Input, at time.Time, capsules [][]byte) []*Report {
+	all := make([]*appraisal, len(capsules))
+	checks := make([][]Check, len(capsules))
+	for i, c := range capsules {
+		all[i] = newAppraisal(in, at, c)
+		checks[i] = all[i].run()
+	}
+	var s *series
+	if askedSeries(all[0]) {
+		s = newSeries(all, checks)
+	}
+	reports := make([]*Report, len(capsules))
+	for i, a := range all {
+		a.series = s
+		a.rerunSeries(checks[i])
+		reports[i] = reportOf(a, checks[i])
+	}
+	return reports
 }
 
 // newReport runs the checks and draws the verdict.
-func newReport(a *appraisal) *Report {
+func newReport(a *appraisal) *Report { return reportOf(a, a.run()) }
+
+// reportOf draws the verdict from checks that have been made.
+func reportOf(a *appraisal, checks []Check) *Report {
 	digest := a.digest()
 	r := &Report{
-		Type: ReportType, Checks: a.run(), Summary: a.summary(), Capsule: hex.EncodeToString(digest[:]),
+		Type: ReportType, Checks: checks, Summary: a.summary(), Capsule: hex.EncodeToString(digest[:]),
 		Assuming: []string{}, NotEstablished: []string{}, Verifier: "sworn " + a.in.Version,
 	}
 	if a.in.Digest != [32]byte{} {

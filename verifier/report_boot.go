@@ -23,7 +23,7 @@ func (a *appraisal) bootLines() []string {
 		if _, b := a.bootRules(s); b != 0 {
 			bank = b
 		}
-		if f, _ := a.facts(s, bank, nil); f != nil {
+		if f, _, _ := a.facts(s, bank, nil); f != nil {
 			return factLines(f)
 		}
 	}
@@ -36,7 +36,11 @@ func factLines(f *bootlog.Facts) []string {
 	if f.SecureBoot.Established {
 		out[0] = "Secure Boot " + f.SecureBoot.State.String()
 	}
-	for _, m := range f.Images {
+	for i, m := range f.Images {
+		if i == maxBootEvents {
+			out = append(out, fmt.Sprintf("started %d images more", len(f.Images)-i))
+			break
+		}
 		out = append(out, fmt.Sprintf("started image %v:%x", f.Bank, m.Digest))
 	}
 	if f.Sections.Established {
@@ -44,7 +48,11 @@ func factLines(f *bootlog.Facts) []string {
 			out = append(out, fmt.Sprintf("section %s %v:%x", s.Name, f.Bank, s.Digest))
 		}
 	}
-	for _, c := range f.CommandLines {
+	for i, c := range f.CommandLines {
+		if i == maxBootEvents {
+			out = append(out, fmt.Sprintf("%d command lines more", len(f.CommandLines)-i))
+			break
+		}
 		out = append(out, fmt.Sprintf("command line %.400q", c.Text.Text))
 	}
 	return out

@@ -48,6 +48,7 @@ func platformHint(err error) string {
 		{tpmdev.ErrBusy, "another program holds the TPM; try again when it has ended"},
 		{launch.ErrBusy, "wait for the other launch, or use another TPM"},
 		{tpmdev.ErrAbsent, "is there a TPM? sworn doctor; a software TPM: sworn simulate tpm --dir DIR --detach"},
+		{tpmdev.ErrCounter, "choose another index: --tpm-nv 0x01807378; or remove what is there: tpm2_nvundefine INDEX"},
 		{tpmdev.ErrUsage, "--tpm /dev/tpmrm0, unix:PATH or tcp:HOST:PORT"},
 		{tpmdev.ErrDevice, "sworn doctor"},
 		{verity.ErrVolume, "give the FILE.json that sworn protect --volume FILE wrote, with FILE as it was written beside it"},

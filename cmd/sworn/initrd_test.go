@@ -13,6 +13,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/sworn-run/sworn/cer"
+	"github.com/sworn-run/sworn/verifier"
 )
 
 // entry is an entry of a cpio archive.
@@ -122,4 +123,32 @@ func FuzzLookInto(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestAddImage: an image that differs in anything but its name is another, and the
+// policy gets it; the same one stands once.
+func TestAddImage(t *testing.T) {
+	image := func(change func(x *verifier.BootImage)) *verifier.BootImage {
+		x := &verifier.BootImage{
+			Name: "a", Loaded: []string{"aa"}, Stub: [][]string{{"bb"}, {"cc"}}, Cmdline: "quiet", Launchers: []string{"dd"},
+		}
+		change(x)
+		return x
+	}
+	var b verifier.BootPolicy
+	for i, c := range []struct {
+		change func(x *verifier.BootImage)
+		want   int
+	}{
+		{func(*verifier.BootImage) {}, 1},
+		{func(x *verifier.BootImage) { x.Name = "b" }, 1},
+		{func(x *verifier.BootImage) { x.Stub[1][0] = "ce" }, 2},
+		{func(x *verifier.BootImage) { x.Phases = []string{"enter-initrd"} }, 3},
+		{func(x *verifier.BootImage) { x.Launchers[0] = "de" }, 4},
+	} {
+		addImage(&b, image(c.change))
+		if len(b.Images) != c.want {
+			t.Errorf("%d: %d images, want %d", i, len(b.Images), c.want)
+		}
+	}
 }

@@ -36,6 +36,10 @@ func treeStatement(t *treeWriter, raw []byte) {
 		{"nonce", hexOrNone(st.Nonce)},
 		{"body", hexOrNone(st.Body)},
 	})
+	if c := st.Counter(); c != nil {
+		t.row(2, "counter", fmt.Sprintf("%d of NV index with Name %x", c.Value, c.Name))
+		t.row(2, "certified over", hex.EncodeToString(attest.QuotedCounter(raw)))
+	}
 	for i := range st.Manifest {
 		treeSlot(t, &st.Manifest[i], raw)
 	}

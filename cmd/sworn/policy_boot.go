@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,7 +46,9 @@ before it boots, and adds it to a policy for TPM quotes: the image as the firmwa
 starts it (PCR 4), the sections of a unified kernel image (PCR 11), the kernel's
 command line and initial file system (PCR 9), and nothing else there. It looks into
 the initial file system for the policy's launcher: with it inside, and the kernel
-locked down by the command line, launcher.rooted can pass.
+locked down by the command line, launcher.rooted can pass. It does not for a kernel that QEMU
+boots with an initial file system: QEMU puts initrd= on its command line, by which the
+same kernel would load any file unmeasured.
 
 What no file tells, the firmware's own registers, comes from a record of a machine
 that you know to be good (--golden), made with any image.
@@ -200,13 +203,20 @@ func (f *bootFlags) addImages(b *verifier.BootPolicy, bank attest.Alg, launchers
 		images = append(images, *image)
 	}
 	for i := range images {
-		if !slices.ContainsFunc(b.Images, func(o verifier.BootImage) bool {
-			return slices.Equal(o.Loaded, images[i].Loaded) && o.Cmdline == images[i].Cmdline
-		}) {
-			b.Images = append(b.Images, images[i])
-		}
+		addImage(b, &images[i])
 	}
 	return nil
+}
+
+// addImage adds an image, unless the policy has one that says the same of what will be
+// measured and of what lies in it.
+func addImage(b *verifier.BootPolicy, image *verifier.BootImage) {
+	if !slices.ContainsFunc(b.Images, func(o verifier.BootImage) bool {
+		o.Name = image.Name
+		return reflect.DeepEqual(&o, image)
+	}) {
+		b.Images = append(b.Images, *image)
+	}
 }
 
 // direct predicts a kernel that QEMU boots.
@@ -339,7 +349,7 @@ func (f *bootFlags) addGolden(b *verifier.BootPolicy, bank attest.Alg, anchor ui
 func (a *app) noteRooted(b *verifier.BootPolicy) {
 	noted := map[string]bool{} // One file is several images: the ways to measure it.
 	for i := range b.Images {
-		if x := &b.Images[i]; len(x.Launchers) == 0 && b.IMA == nil && !noted[x.Name] {
+		if x := &b.Images[i]; len(x.Launchers) == 0 && !noted[x.Name] {
 			noted[x.Name] = true
 			_, _ = fmt.Fprintf(a.stderr, "note: image %q holds none of the policy's launchers: launcher.rooted will not pass where it booted\n", x.Name)
 		}

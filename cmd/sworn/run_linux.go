@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -21,6 +22,7 @@ import (
 	"github.com/sworn-run/sworn/internal/launch"
 	"github.com/sworn-run/sworn/internal/launch/jail"
 	"github.com/sworn-run/sworn/simulator"
+	"github.com/sworn-run/sworn/tpm"
 	"github.com/sworn-run/sworn/tpm/tpmdev"
 	"github.com/sworn-run/sworn/verifier"
 )
@@ -42,6 +44,7 @@ type jobFlags struct {
 type deviceFlags struct {
 	tpm, bank, ak string
 	pcr           uint32
+	nv            string
 }
 
 // runFlags are the flags of `sworn run`.
@@ -113,6 +116,8 @@ and its record says so, 2 there is no record.`,
 	fl.DurationVar(&f.timeout, "timeout", time.Hour, "end the job after `DURATION`")
 	fl.BoolVar(&f.proc, "proc", false, "give the job a /proc of its own")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "print nothing but errors to standard error")
+	fl.StringVar(&f.nv, "tpm-nv", "", "count this launch in the TPM and certify its number: `INDEX` of the counter in NV memory, or auto (0x01807377); it is made where there is none")
+	choices(cmd, "tpm-nv", "auto")
 	choices(cmd, "disclose", cer.DiscloseHash, cer.DiscloseFull)
 	choices(cmd, "isolation", "best-effort", "strict")
 	folder(cmd, "state")
@@ -220,6 +225,11 @@ func (d *deviceFlags) open(ctx context.Context, state string) (*tpmdev.TPM, erro
 		}
 		o.Bank = alg
 	}
+	index, err := d.counter()
+	if err != nil {
+		return nil, err
+	}
+	o.Counter = index
 	if d.tpm == "simulator" {
 		return openSimulator(ctx, o)
 	}
@@ -228,10 +238,27 @@ func (d *deviceFlags) open(ctx context.Context, state string) (*tpmdev.TPM, erro
 		addr = "/dev/tpmrm0"
 	}
 	t, err := tpmdev.Open(ctx, addr, o)
-	if d.bank != "" && errors.Is(err, tpmdev.ErrDevice) && !errors.Is(err, fs.ErrPermission) {
+	if d.bank != "" && errors.Is(err, tpmdev.ErrDevice) && !errors.Is(err, tpmdev.ErrCounter) && !errors.Is(err, fs.ErrPermission) {
 		return nil, wrap(err, "leave --bank out, or name a bank that is active: sworn doctor lists them")
 	}
 	return t, err
+}
+
+// counter returns the NV index of the launch counter; nil for none.
+func (d *deviceFlags) counter() (*uint32, error) {
+	switch d.nv {
+	case "":
+		return nil, nil
+	case "auto":
+		return new(tpmdev.DefaultCounter), nil
+	}
+	digits, ok := strings.CutPrefix(d.nv, "0x")
+	n, err := strconv.ParseUint(digits, 16, 32)
+	if index := uint32(n); ok && err == nil && index >= tpm.FirstCounterIndex && index <= tpm.LastCounterIndex {
+		return &index, nil
+	}
+	return nil, usage("--tpm-nv auto, or --tpm-nv 0x01807377",
+		"NV index %q: want auto, or an index of the TPM's owner, 0x%08x to 0x%08x", d.nv, tpm.FirstCounterIndex, tpm.LastCounterIndex)
 }
 
 // openSimulator opens the reference simulator inside this process, where it is
@@ -283,6 +310,9 @@ func (a *app) runJob(ctx context.Context, f *runFlags, command []string) error {
 	signal.Notify(pipe, syscall.SIGPIPE)
 	defer signal.Stop(pipe)
 	o.Device = launch.Device{Attester: dev, Measurer: dev, Life: dev, Register: f.pcr, Boot: dev}
+	if f.nv != "" {
+		o.Device.Counter = dev
+	}
 	sink := &sink{w: o.Stdout}
 	o.Stdout = sink
 	bar := a.progress(f.quiet)
@@ -322,6 +352,9 @@ func (f *runFlags) options(ctx context.Context, command []string) (launch.Option
 		return o, usage("--timeout 90s, or 5m, or 1h", "--timeout %q: want more than nothing", f.timeout)
 	case f.pcr > 15:
 		return o, usage("--pcr 13", "--pcr %d: want 0 to 15, the others can be reset", f.pcr)
+	}
+	if _, err := f.counter(); err != nil {
+		return o, err
 	}
 	job, err := f.job(ctx, command)
 	if err == nil {
@@ -389,9 +422,13 @@ func (a *app) summary(f *runFlags, command []string, r *launch.Result) error {
 		case r.Exit.Signal != "":
 			how = "ended by " + r.Exit.Signal
 		}
-		_, _ = fmt.Fprintf(a.stderr, "measured %d files, %s, into PCR %d (%s)   ran %s, %s, %.2f s   record %s (%s)\n",
+		number := ""
+		if r.Counter > 0 {
+			number = fmt.Sprintf("   counter %d", r.Counter)
+		}
+		_, _ = fmt.Fprintf(a.stderr, "measured %d files, %s, into PCR %d (%s)   ran %s, %s, %.2f s%s   record %s (%s)\n",
 			r.Files, sizeText(r.Bytes), f.pcr, strings.Join(banks, ", "), line(filepath.Base(command[0])), how,
-			r.Exit.Duration.Seconds(), line(f.record), sizeText(uint64(len(r.Capsule))))
+			r.Exit.Duration.Seconds(), number, line(f.record), sizeText(uint64(len(r.Capsule))))
 		a.noteOpen(r.Isolation)
 	}
 	if r.Exit.Code != 0 || r.Exit.Timeout {

@@ -33,7 +33,9 @@ func (a *app) verifyCommand() *cobra.Command {
 		Short: "Check records offline against a policy and roots",
 		Long: `Checks each record offline: what ran, on what input, what came out, on whose
 word. Nothing is fetched. Without --policy every check that needs none is run,
-and the answer is never "trusted".
+and the answer is never "trusted". A policy whose series is "counter" holds the
+records given against each other: none may be missing between the first and the
+last.
 
 Exit status: 0 trusted, 1 not trusted, 2 usage or I/O.`,
 		Example: `  sworn verify --policy policy.json --roots roots/ --nonce $NONCE job.cer.json
@@ -181,6 +183,9 @@ func (a *app) verify(ctx context.Context, f *verifyFlags, files []string) error 
 	if err != nil {
 		return err
 	}
+	if in.Policy != nil && in.Policy.Series == verifier.SeriesCounter {
+		return a.verifySeries(in, f, files)
+	}
 	var worst error
 	for _, name := range files {
 		report, err := a.verifyFile(in, name)
@@ -192,6 +197,35 @@ func (a *app) verify(ctx context.Context, f *verifyFlags, files []string) error 
 		}
 		if !report.Trusted && worst == nil {
 			worst = &statusError{code: exitNotTrusted, hint: hintAgainst(name, report, in)}
+		}
+	}
+	return worst
+}
+
+// verifySeries judges files that the policy wants held against each other.
+func (a *app) verifySeries(in verifier.Input, f *verifyFlags, files []string) error {
+	capsules, size := make([][]byte, len(files)), 0
+	for i, name := range files {
+		b, err := readCapsule(name)
+		if err != nil {
+			return err
+		}
+		if size += len(b); i > 0 && size > limits.SeriesBytes {
+			return usage("give fewer records at a time", "the records are larger than %s together", sizeText(limits.SeriesBytes))
+		}
+		capsules[i] = b
+	}
+	reports, err := verifier.VerifySeries(capsules, in)
+	if err != nil {
+		return wrap(err, "sworn verify --help")
+	}
+	var worst error
+	for i, r := range reports {
+		if err := a.printReport(r, f, files[i], len(files) > 1); err != nil {
+			return err
+		}
+		if !r.Trusted && worst == nil {
+			worst = &statusError{code: exitNotTrusted, hint: hintAgainst(files[i], r, in)}
 		}
 	}
 	return worst
@@ -214,6 +248,8 @@ func hintAgainst(name string, r *verifier.Report, in verifier.Input) string {
 		return "say whose TPMs you trust: --roots DIR (sworn explain slot.identity)"
 	case in.Policy == nil:
 		return "make a policy from a known-good record: sworn policy from-record RECORD --roots DIR -o policy.json"
+	case id == "series.complete" && in.Policy.Series == verifier.SeriesCounter:
+		return "give all records of the series together: sworn verify --policy POLICY RECORD… (sworn explain series.complete)"
 	case in.Nonce == nil && (id == "nonce.quote" || id == "nonce.execution"):
 		return "give the nonce that you chose: --nonce HEX (sworn explain " + id + ")"
 	case ok:

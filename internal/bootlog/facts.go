@@ -54,6 +54,7 @@ type Facts struct {
 	Rest []Measured
 
 	all []Measured
+	of  [24][]Measured
 }
 
 // Find returns the events of confirmed registers that have this digest.
@@ -76,15 +77,13 @@ func (f *Facts) FindCommandLine(text string) []Measured {
 	return f.Find(f.Bank.Sum(UTF16(text)))
 }
 
-// Of returns all events of a register in order; none if it is not confirmed.
+// Of returns all events of a register in order, which must not be changed; none if it
+// is not confirmed.
 func (f *Facts) Of(index uint32) []Measured {
-	var out []Measured
-	for _, m := range f.all {
-		if m.Index == index {
-			out = append(out, m)
-		}
+	if index >= uint32(len(f.of)) {
+		return nil
 	}
-	return out
+	return f.of[index]
 }
 
 // Measured is a digest in a confirmed register.
@@ -198,6 +197,9 @@ func (l *Log) Appraise(bank attest.Alg, quoted []attest.RegisterValue, o Options
 		}
 	}
 	a.facts.all = a.events
+	for _, m := range a.events {
+		a.facts.of[m.Index] = append(a.facts.of[m.Index], m)
+	}
 	return a.facts, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/sworn-run/sworn/cer"
 	"github.com/sworn-run/sworn/tpm/tpmdev"
@@ -50,7 +51,8 @@ func Save(dir string, e *tpmdev.Enrolled) error {
 func Load(dir string) (*tpmdev.Enrolled, error) {
 	name := filepath.Join(dir, keyFile)
 	b, err := readPrivate(name, maxMessage)
-	if errors.Is(err, fs.ErrNotExist) {
+	// A state folder that is no folder is for who makes it to refuse.
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return nil, nil
 	}
 	var k storedKey

@@ -203,6 +203,7 @@ type (
 		Fields    *statementFields `json:"fields,omitempty"`
 		Digest    string           `json:"sha256,omitempty"`
 		Quoted    []quoted         `json:"quoted,omitempty"`
+		Certified string           `json:"certified,omitempty"`
 		Signature *signature       `json:"signature,omitempty"`
 	}
 	statementFields struct {
@@ -284,7 +285,18 @@ func (g *generator) statement(name, why string, s *attest.Statement) {
 			hexOf(attest.Quoted(attest.SHA256, m.Number, m.Format, b)), hexOf(attest.Quoted(attest.SHA512, m.Number, m.Format, b)),
 		})
 	}
+	if s.Counter() != nil {
+		v.Certified = hexOf(attest.QuotedCounter(b))
+	}
 	g.write("statement-"+name, v)
+}
+
+// counter returns the body of a statement with a counter.
+func counter(value uint64) []byte {
+	c := attest.Counter{Value: value}
+	name := named("counter")
+	copy(c.Name[:], append([]byte{0, 0x0B}, name[:]...))
+	return c.Body()
 }
 
 // slot returns a slot with a register.
@@ -306,6 +318,8 @@ func (g *generator) statements() {
 		{"nonce-64", "the longest nonce", func(s *attest.Statement) { s.Nonce = bytes.Repeat([]byte{0xa5}, 64) }},
 		{"time-1", "the smallest time", func(s *attest.Statement) { s.Time = 1 }},
 		{"time-2-53", "the largest time", func(s *attest.Statement) { s.Time = 1 << 53 }},
+		{"counter", "a launch counter", func(s *attest.Statement) { s.Body = counter(7) }},
+		{"counter-max", "the largest value of a counter", func(s *attest.Statement) { s.Body = counter(1<<64 - 1) }},
 		{"sha384", "a register of the SHA-384 bank", func(s *attest.Statement) { s.Manifest = []attest.Slot{slot(0, attest.SHA384)} }},
 		{"sha512", "a register of the SHA-512 bank", func(s *attest.Statement) { s.Manifest = []attest.Slot{slot(0, attest.SHA512)} }},
 		{"two-slots", "a second slot without a register, of a format this version does not appraise", func(s *attest.Statement) {
@@ -366,7 +380,12 @@ func (g *generator) refusedStatements(b []byte) {
 		{"nonce-7", "a nonce of 7 bytes", slices.Concat(b[:258], []byte{7}, b[259:266], b[267:])},
 		{"nonce-65", "a nonce of 65 bytes", slices.Concat(b[:258], []byte{65}, make([]byte, 65), b[267:])},
 		{"nonce-length", "the nonce's length is one too large", put(b, 258, 9)},
-		{"body", "a run has no body", slices.Concat(b[:267], []byte{0, 1, 0}, b[269:])},
+		{"body", "a body that is no counter", slices.Concat(b[:267], []byte{0, 1, 0}, b[269:])},
+		{"counter-0", "a counter that has counted nothing", slices.Concat(b[:267], []byte{0, 42}, counter(0), b[269:])},
+		{"counter-short", "a counter one byte short", slices.Concat(b[:267], []byte{0, 41}, counter(7)[:41], b[269:])},
+		{"counter-long", "a counter and a byte more", slices.Concat(b[:267], []byte{0, 43}, counter(7), []byte{0}, b[269:])},
+		{"counter-sha384", "a counter whose Name is not of SHA-256", slices.Concat(b[:267], []byte{0, 42, 0, 0x0C}, counter(7)[2:], b[269:])},
+		{"counter-alone", "a counter, and nothing after it", slices.Concat(b[:267], []byte{0, 42}, counter(7))},
 		{"manifest-0", "no slot", slices.Concat(b[:269], []byte{0})},
 		{"manifest-9", "nine slots", slices.Concat(b[:269], []byte{9}, ninth(only[270:]))},
 		{"manifest-short", "a slot less than announced", put(b, 269, 2)},

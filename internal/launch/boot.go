@@ -5,7 +5,9 @@ package launch
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/sworn-run/sworn/attest"
 	"github.com/sworn-run/sworn/cer"
@@ -40,17 +42,32 @@ func (l *launch) readBoot(ctx context.Context) error {
 		return nil
 	}
 	var err error
-	if l.boot.log, err = r.EventLog(ctx); err != nil {
-		return fmt.Errorf("%w: %w", ErrDevice, err)
+	if l.boot.log, err = l.readable(r.EventLog(ctx)); err != nil {
+		return err
 	}
-	list, err := r.FileList(ctx, nil)
+	list, err := l.readable(r.FileList(ctx, nil))
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrDevice, err)
+		return err
 	}
 	if l.boot.list = len(list) > 0 && len(list) <= maxFirstList; len(list) > maxFirstList && l.o.Log != nil {
 		l.o.Log.Warn(fmt.Sprintf("the kernel's list of measured files has %d bytes already: the record is made without it", len(list)))
 	}
 	return nil
+}
+
+// readable takes a log that this user may not read for one that is not there, and says
+// so: the record then has less to say of the boot.
+func (l *launch) readable(b []byte, err error) ([]byte, error) {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		if l.o.Log != nil {
+			l.o.Log.Warn("made without a log of what booted, which root alone may read: " + err.Error())
+		}
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", ErrDevice, err)
+	}
+	return b, nil
 }
 
 // environment returns the event that names what is carried; nil for nothing.

@@ -59,6 +59,8 @@ type Device struct {
 	Register uint32
 	// Boot reads the logs of what booted; nil where there are none.
 	Boot attest.BootReader
+	// Counter counts launches; nil to count none.
+	Counter attest.Incrementer
 }
 
 // Options are one launch. The zero Options are refused.
@@ -116,6 +118,8 @@ type Result struct {
 	Isolation jail.Isolation
 	// Events is the number of events in the log.
 	Events int
+	// Counter is the launch's number by the device's counter; 0 without one.
+	Counter uint64
 }
 
 func (o *Options) check() error {
@@ -149,6 +153,8 @@ type launch struct {
 	begun      bool
 	devices    []*verity.Device
 	boot       boot
+	// counter is the number of this launch; nil if it is not counted.
+	counter *attest.Counter
 }
 
 // Run runs one launch to its end. Result and error exclude each other. A job
@@ -239,6 +245,9 @@ func (l *launch) measure(ctx context.Context, hardened []jail.Fact) error {
 	if err != nil {
 		return fmt.Errorf("reading the TPM's clock: %w", err)
 	}
+	if err := l.count(ctx); err != nil {
+		return err
+	}
 	begin, err := (&cer.Begin{V: 1, Series: fmt.Sprintf("%x", l.series), Clock: fmt.Sprint(life.Counters.Clock)}).Encode()
 	if err != nil {
 		return err
@@ -264,6 +273,19 @@ func (l *launch) measure(ctx context.Context, hardened []jail.Fact) error {
 	}
 	l.begun = true
 	l.id = attest.LaunchID(l.journal.log.Events[first:])
+	return nil
+}
+
+// count takes this launch's number, before its first event: a job that has run
+// and whose record is not shown leaves a number that is missing.
+func (l *launch) count(ctx context.Context) error {
+	if l.o.Device.Counter == nil {
+		return nil
+	}
+	var err error
+	if l.counter, err = l.o.Device.Counter.Increment(ctx); err != nil {
+		return fmt.Errorf("counting the launch: %w", err)
+	}
 	return nil
 }
 
@@ -298,6 +320,9 @@ func (l *launch) run(ctx context.Context) (*Result, error) {
 	res := &Result{
 		Capsule: file, CertificateHash: hash, Exit: exit, Isolation: l.jail.Isolation(),
 		Banks: l.journal.log.Banks, Events: len(l.journal.log.Events),
+	}
+	if l.counter != nil {
+		res.Counter = l.counter.Value
 	}
 	for _, f := range l.jail.Files() {
 		res.Files, res.Bytes = res.Files+1, res.Bytes+f.Size

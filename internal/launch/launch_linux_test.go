@@ -301,6 +301,43 @@ func TestSelfCheckRefuses(t *testing.T) {
 	b.verdict(t, b.run(t), p, "")
 }
 
+// counts is a counter whose n-th call fails.
+type counts struct {
+	left int
+	next attest.Counter
+}
+
+func (c *counts) Increment(context.Context) (*attest.Counter, error) {
+	if c.left--; c.left < 0 {
+		return nil, errDevice
+	}
+	c.next.Value++
+	n := c.next
+	return &n, nil
+}
+
+// A launch that cannot be counted touches no register, and one whose device does
+// not certify its number leaves no record.
+func TestUncounted(t *testing.T) {
+	b := softBench(t)
+	p := b.policy(t, b.run(t))
+	o := b.options(t)
+	o.Device.Counter = &counts{}
+	if res, err := launch.Run(t.Context(), o); res != nil || !errors.Is(err, errDevice) {
+		t.Errorf("%v, %v", res, err)
+	}
+	r, err := verifier.Verify(b.run(t), verifier.Input{Policy: p, Roots: b.roots, Now: time.Now()})
+	if err != nil || !r.Trusted || r.Summary.EarlierLaunches != 1 {
+		t.Errorf("after a launch that did not begin: %v, %v", r, err)
+	}
+	o = b.options(t)
+	o.Device.Counter = &counts{left: 1, next: attest.Counter{Name: [34]byte{0, 0x0B}}}
+	if res, err := launch.Run(t.Context(), o); res != nil || !errors.Is(err, launch.ErrDevice) || !errors.Is(err, tpmdev.ErrUsage) {
+		t.Errorf("a number that nothing certifies: %v, %v", res, err)
+	}
+	b.verdict(t, b.run(t), p, "")
+}
+
 // writerFunc is a writer.
 type writerFunc func([]byte) (int, error)
 

@@ -181,10 +181,14 @@ func (l *launch) statement(ctx context.Context, leaf [32]byte, ended time.Time) 
 	slot.Number = 0
 	log := l.journal.log
 	n := uint64(len(log.Events))
+	var body []byte
+	if l.counter != nil {
+		body = l.counter.Body()
+	}
 	return &attest.Statement{
 		Type: attest.TypeRun, Clock: attest.ClockHost, Time: uint64(ended.UnixMilli()),
 		Series: l.series, Launch: l.id, KeyID: l.keyID, LogSize: n, LogRoot: cer.LogRoot(log.Digests(n)),
-		RecordCount: 1, TreeRoot: cer.Root([][32]byte{leaf}), Nonce: l.o.Nonce, Manifest: []attest.Slot{slot},
+		RecordCount: 1, TreeRoot: cer.Root([][32]byte{leaf}), Nonce: l.o.Nonce, Body: body, Manifest: []attest.Slot{slot},
 	}, nil
 }
 

@@ -14,6 +14,14 @@ const (
 	// any kind that is parsed: 64 MiB.
 	CapsuleFile = 64 << 20
 
+	// SeriesRecords is the largest number of capsules that are held against each
+	// other.
+	SeriesRecords = 1024
+
+	// SeriesBytes is the largest size of these together, if there are several:
+	// 128 MiB. All of them are in memory at once.
+	SeriesBytes = 128 << 20
+
 	// CapsuleDepth is how deep arrays and objects may be nested in a capsule,
 	// an event, a runtime object or a policy. The outermost object is depth 1.
 	CapsuleDepth = 64

@@ -103,10 +103,17 @@ func (t *TPM) FileList(ctx context.Context, ev *attest.Evidence) ([]byte, error)
 	if err != nil {
 		return nil, fmt.Errorf("replaying the kernel's list of files: %w: %w", ErrDevice, err)
 	}
-	if n == 0 {
-		return nil, nil
+	return carried(list.Entries[:n]), nil
+}
+
+// carried returns the entries that the register of the list covers; nil for none. A rule
+// of the kernel's policy can name another register for what it measures.
+func carried(entries []ima.Entry) []byte {
+	own := slices.DeleteFunc(slices.Clone(entries), func(e ima.Entry) bool { return e.Index != ima.Register })
+	if len(own) == 0 {
+		return nil
 	}
-	return (&ima.List{Entries: list.Entries[:n]}).Marshal(), nil
+	return (&ima.List{Entries: own}).Marshal()
 }
 
 // fileRegister returns the register of the list, quoted or as it stands; nil if its

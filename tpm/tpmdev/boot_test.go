@@ -6,8 +6,10 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
+	"github.com/sworn-run/sworn/internal/bootlog/ima"
 	"github.com/sworn-run/sworn/internal/limits"
 )
 
@@ -67,5 +69,32 @@ func TestEventLog(t *testing.T) {
 	cancel()
 	if _, err := (&TPM{chip: "tpm0", security: dir}).EventLog(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
+	}
+}
+
+// TestCarried: what a rule of the kernel's policy had measured into another register is
+// not carried, because nothing would say whether it is so.
+func TestCarried(t *testing.T) {
+	b, err := os.ReadFile(filepath.Join("..", "..", "internal", "bootlog", "testdata", "run-llm", "ima_binary"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := ima.Parse(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := carried(list.Entries); !bytes.Equal(got, b) {
+		t.Errorf("%d bytes of %d", len(got), len(b))
+	}
+	foreign := list.Entries[1]
+	foreign.Index = 11
+	if got := carried(slices.Insert(slices.Clone(list.Entries), 1, foreign)); !bytes.Equal(got, b) {
+		t.Errorf("with another register's: %d bytes of %d", len(got), len(b))
+	}
+	if got := carried([]ima.Entry{foreign}); got != nil {
+		t.Errorf("of another register alone: %d bytes", len(got))
+	}
+	if got := carried(nil); got != nil {
+		t.Errorf("of nothing: %d bytes", len(got))
 	}
 }

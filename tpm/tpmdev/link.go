@@ -88,10 +88,11 @@ func checkFrame(response []byte) error {
 }
 
 // isPatience reports whether the TPM has not started the command and asks for
-// it again (Part 2, 6.6.3: TPM_RC_YIELDED, TPM_RC_TESTING, TPM_RC_RETRY).
+// it again (Part 2, 6.6.3: TPM_RC_YIELDED, TPM_RC_TESTING, TPM_RC_RETRY, and
+// TPM_RC_NV_RATE, which spares NV memory).
 func isPatience(response []byte) bool {
 	switch tpm2.TPMRC(binary.BigEndian.Uint32(response[6:])) {
-	case tpm2.TPMRCYielded, tpm2.TPMRCTesting, tpm2.TPMRCRetry:
+	case tpm2.TPMRCYielded, tpm2.TPMRCTesting, tpm2.TPMRCRetry, tpm2.TPMRCNVRate:
 		return true
 	default:
 		return false

@@ -42,7 +42,8 @@ func (t *TPM) Manifest(ctx context.Context) (attest.Slot, error) {
 }
 
 // Attest quotes the statement for one slot of its manifest: registers 0 to 15
-// of every active bank but SHA-1. It has verified the evidence that it returns;
+// of every active bank but SHA-1, and for slot 0 the launch counter that the
+// statement's body has. It has verified the evidence that it returns;
 // identity, which the device side does not judge, excepted. The slot must be
 // one that this TPM can fill: its format, key, register and bank.
 //
@@ -61,10 +62,17 @@ func (t *TPM) Attest(ctx context.Context, slot uint8, st *attest.Statement) (*at
 	if err := t.checkSlot(slot, st); err != nil {
 		return nil, fmt.Errorf("quoting for slot %d: %w", slot, err)
 	}
-	extra := attest.Quoted(attest.SHA256, slot, tpm.Format, encoded)
+	q := quoting{
+		slot: slot, counter: st.Counter(),
+		extra:     attest.Quoted(attest.SHA256, slot, tpm.Format, encoded),
+		certified: attest.QuotedCounter(encoded),
+	}
+	if slot != 0 {
+		q.counter = nil // the counter is the first slot's
+	}
 	for range quoteAttempts {
 		var ev *attest.Evidence
-		ev, err = t.quote(l, slot, extra)
+		ev, err = t.quote(l, &q)
 		if err == nil {
 			return ev, nil
 		}
@@ -92,12 +100,21 @@ func (t *TPM) checkSlot(slot uint8, st *attest.Statement) error {
 	case r.Index != t.register || !slices.Contains(t.banks, r.Bank):
 		return fmt.Errorf("it is for register %d of bank %v: %w", r.Index, r.Bank, ErrUsage)
 	}
-	return nil
+	return t.checkBody(st)
 }
 
-// quote makes one quote over extra and verifies it. The error wraps
+// quoting is what one quote is to cover.
+type quoting struct {
+	slot  uint8
+	extra []byte
+	// counter is to be certified over certified; nil for none.
+	counter   *attest.Counter
+	certified []byte
+}
+
+// quote makes one quote and verifies it. The error wraps
 // attest.ErrSignature if the registers read are not those quoted.
-func (t *TPM) quote(l *link, slot uint8, extra []byte) (*attest.Evidence, error) {
+func (t *TPM) quote(l *link, q *quoting) (*attest.Evidence, error) {
 	var banks []attest.Alg
 	for _, b := range t.banks {
 		if b.Accepted() {
@@ -106,7 +123,7 @@ func (t *TPM) quote(l *link, slot uint8, extra []byte) (*attest.Evidence, error)
 	}
 	rsp, err := tpm2.Quote{
 		SignHandle:     tpm2.AuthHandle{Handle: t.ak.handle, Name: t.ak.name, Auth: t.ak.session()},
-		QualifyingData: tpm2.TPM2BData{Buffer: extra},
+		QualifyingData: tpm2.TPM2BData{Buffer: q.extra},
 		InScheme:       tpm2.TPMTSigScheme{Scheme: tpm2.TPMAlgNull},
 		PCRSelect:      wire(selectIn(banks, quoted)),
 	}.Execute(l)
@@ -127,18 +144,21 @@ func (t *TPM) quote(l *link, slot uint8, extra []byte) (*attest.Evidence, error)
 	for _, v := range values {
 		parts.PCRs = append(parts.PCRs, v.Value...)
 	}
-	ev, err := tpm.NewEvidence(slot, parts)
+	if err := t.certify(l, parts, q.counter, q.certified); err != nil {
+		return nil, err
+	}
+	ev, err := tpm.NewEvidence(q.slot, parts)
 	if err != nil {
 		return nil, fmt.Errorf("the TPM's quote: %w: %w", ErrDevice, err)
 	}
-	if err := t.verify(ev, extra, values); err != nil {
+	if err := t.verify(ev, q, values); err != nil {
 		return nil, err
 	}
 	return ev, nil
 }
 
 // verify appraises the evidence as its verifier will, identity excepted.
-func (t *TPM) verify(ev *attest.Evidence, extra []byte, values []attest.RegisterValue) error {
+func (t *TPM) verify(ev *attest.Evidence, q *quoting, values []attest.RegisterValue) error {
 	claims, err := tpm.Scheme{}.Verify(ev, nil, time.Now())
 	if err != nil {
 		return fmt.Errorf("the TPM's quote: %w: %w", ErrDevice, err)
@@ -147,12 +167,12 @@ func (t *TPM) verify(ev *attest.Evidence, extra []byte, values []attest.Register
 		return a.Bank == b.Bank && a.Index == b.Index && bytes.Equal(a.Value, b.Value)
 	}
 	switch {
-	case !bytes.Equal(claims.Quoted, extra):
+	case !bytes.Equal(claims.Quoted, q.extra):
 		return fmt.Errorf("the TPM quoted other data: %w", ErrDevice)
 	case claims.KeyID != t.ak.id:
 		return fmt.Errorf("the TPM quoted with another key: %w", ErrDevice)
 	case !slices.EqualFunc(claims.Registers, values, same):
 		return fmt.Errorf("the TPM quoted other registers: %w", ErrDevice)
 	}
-	return nil
+	return checkCounted(claims.Counter, q.counter, q.certified)
 }

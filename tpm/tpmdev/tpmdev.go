@@ -22,7 +22,8 @@
 // # What can be quoted
 //
 // A statement, and nothing else: no function here takes the data that a quote
-// covers. Clauses are those of the TPM 2.0 Library Specification, revision 1.59
+// covers. Where a statement has a launch counter, which [TPM.Increment] counts,
+// the counter is certified with the quote. Clauses are those of the TPM 2.0 Library Specification, revision 1.59
 // ("Part 3, 18.4").
 package tpmdev
 
@@ -37,6 +38,7 @@ import (
 	"github.com/google/go-tpm/tpm2/transport"
 
 	"github.com/sworn-run/sworn/attest"
+	"github.com/sworn-run/sworn/tpm"
 )
 
 // The sentinels of this package. Every error wraps one of them, or the error of
@@ -56,6 +58,9 @@ var (
 	// ErrUsage: the caller's mistake: an address or option that cannot be, a
 	// statement that does not encode or is for another slot, a closed TPM.
 	ErrUsage = errors.New("usage")
+	// ErrCounter: what stands at the NV index of the launch counter is something
+	// else. It comes with ErrDevice.
+	ErrCounter = errors.New("it is no launch counter: its attributes are not those of one")
 )
 
 // AK says where the attestation key comes from. The zero value is [Auto].
@@ -103,6 +108,10 @@ type Options struct {
 	AK AK
 	// Enrolled is the AK that [Enroll] made of this TPM; nil if there is none.
 	Enrolled *Enrolled
+	// Counter is the NV index of the launch counter, one of the owner's
+	// (0x01800000 to 0x01BFFFFF, see [DefaultCounter]); nil has none. Open
+	// defines it where it is not there, as the TPM's owner.
+	Counter *uint32
 	// Timeout bounds each command; zero is two minutes.
 	Timeout time.Duration
 }
@@ -113,12 +122,13 @@ type settings struct {
 	bank     attest.Alg
 	ak       AK
 	enrolled *Enrolled
+	counter  *uint32
 	timeout  time.Duration
 }
 
 // check fills in the defaults and refuses what cannot be.
 func (o *Options) check() (settings, error) {
-	s := settings{register: DefaultRegister, bank: o.Bank, ak: o.AK, enrolled: o.Enrolled, timeout: o.Timeout}
+	s := settings{register: DefaultRegister, bank: o.Bank, ak: o.AK, enrolled: o.Enrolled, counter: o.Counter, timeout: o.Timeout}
 	if o.Register != nil {
 		s.register = *o.Register
 	}
@@ -132,6 +142,9 @@ func (o *Options) check() (settings, error) {
 		return s, fmt.Errorf("bank %v proves nothing: %w", s.bank, ErrUsage)
 	case s.ak > Stored:
 		return s, fmt.Errorf("source %d of the AK is not one of this package's: %w", s.ak, ErrUsage)
+	case s.counter != nil && (*s.counter < tpm.FirstCounterIndex || *s.counter > tpm.LastCounterIndex):
+		return s, fmt.Errorf("NV index 0x%08x of the counter, want one of the owner's, 0x%08x to 0x%08x: %w",
+			*s.counter, tpm.FirstCounterIndex, tpm.LastCounterIndex, ErrUsage)
 	case s.timeout < 0:
 		return s, fmt.Errorf("timeout %v: %w", s.timeout, ErrUsage)
 	}
@@ -155,6 +168,8 @@ type TPM struct {
 	banks    []attest.Alg
 	identity [32]byte
 	ak       *key
+	// name is the Name of the launch counter, where there is one.
+	name [34]byte
 
 	// chip is the kernel's name of this TPM; "" if it is none of the kernel's.
 	chip string
@@ -163,10 +178,11 @@ type TPM struct {
 }
 
 var (
-	_ attest.Attester   = (*TPM)(nil)
-	_ attest.Measurer   = (*TPM)(nil)
-	_ attest.LifeReader = (*TPM)(nil)
-	_ attest.BootReader = (*TPM)(nil)
+	_ attest.Attester    = (*TPM)(nil)
+	_ attest.Measurer    = (*TPM)(nil)
+	_ attest.LifeReader  = (*TPM)(nil)
+	_ attest.BootReader  = (*TPM)(nil)
+	_ attest.Incrementer = (*TPM)(nil)
 )
 
 // Open opens the TPM at addr (see [Dial]), learns its active banks and makes
@@ -239,6 +255,11 @@ func (l *link) open(t *TPM) error {
 	}
 	if !slices.Contains(banks, t.bank) {
 		return fmt.Errorf("bank %v is not active in this TPM, which has %v: %w", t.bank, banks, ErrDevice)
+	}
+	if t.counter != nil {
+		if t.name, err = l.openCounter(*t.counter); err != nil {
+			return err
+		}
 	}
 	t.ak, t.identity, err = l.openAK(t.settings.ak, t.enrolled)
 	return err
