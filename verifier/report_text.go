@@ -211,7 +211,11 @@ func (r *Report) whatRan() string {
 		}
 	}
 	if libraries > 0 {
-		parts = append(parts, fmt.Sprintf("%d libraries", libraries))
+		noun := "libraries"
+		if libraries == 1 {
+			noun = "library"
+		}
+		parts = append(parts, fmt.Sprintf("%d %s", libraries, noun))
 	}
 	if r.Policy != "" {
 		if r.status("components.match") == attest.Passed {

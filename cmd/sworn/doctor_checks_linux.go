@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/sworn-run/sworn/attest"
+	"github.com/sworn-run/sworn/internal/enroll"
 )
 
 // The value of a fact that holds.
@@ -106,16 +107,27 @@ func (d *diagnosis) checkBooted(id string) finding {
 
 // checkIdentity: somebody must vouch for the quoting key.
 func (d *diagnosis) checkIdentity() finding {
-	f := finding{Name: "check slot.identity", Change: "sworn explain slot.identity"}
+	f := finding{Name: "check slot.identity", Change: "sworn enroll --help"}
 	switch {
 	case d.tpmError != nil:
 		f.Found, f.Change = "no TPM", tpmChange("", d.tpmError)
+	case d.enrolled():
+		f.OK, f.Found = true, "the state folder has an enrolled key; whether it is this TPM's, a launch says, and whether its CA is trusted, --roots"
 	case !d.provider:
 		f.Found = "nobody vouches for the key: none in NV has a certificate"
 	default:
 		f.OK, f.Found = true, "the key in NV has a certificate; whether its issuer is trusted, --roots says"
 	}
 	return f
+}
+
+// enrolled reports whether a launch would use a key from the state folder.
+func (d *diagnosis) enrolled() bool {
+	if d.state == "" {
+		return false
+	}
+	k, err := enroll.Load(d.state)
+	return err == nil && k != nil
 }
 
 // checkOrigin: the register must be zero, or a log must say how it came to be

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"fmt"
+	"strconv"
 	"unicode/utf16"
 
 	"github.com/sworn-run/sworn/attest"
@@ -23,6 +24,12 @@ func isBootLog(file []byte) bool {
 // register 10, a template digest of 20 bytes, the length and the name of a template.
 func isFileList(file []byte) bool {
 	return bytes.HasPrefix(file, []byte{ima.Register, 0, 0, 0}) && len(file) > 32 && bytes.HasPrefix(file[28:], []byte("ima-"))
+}
+
+// isFileText tells the same list as text: register, digest, template.
+func isFileText(file []byte) bool {
+	words := bytes.Fields(file[:min(len(file), 512)])
+	return len(words) > 3 && string(words[0]) == strconv.Itoa(ima.Register) && bytes.HasPrefix(words[2], []byte("ima-"))
 }
 
 // showBootLog shows a firmware's event log.
@@ -98,7 +105,24 @@ func showFileList(t *treeWriter, raw []byte) error {
 	if err != nil {
 		return err
 	}
-	t.head("kernel's list of measured files", fmt.Sprintf("%d entries, %d bytes. Nothing signs a list: a quote confirms it or not", len(l.Entries), len(raw)))
+	treeFileList(t, l, len(raw))
+	return nil
+}
+
+// showFileText shows the kernel's list of measured files as text, which has to be
+// read back before anything can be recomputed from it.
+func showFileText(t *treeWriter, raw []byte) error {
+	l, err := ima.ParseASCII(raw)
+	if err != nil {
+		return err
+	}
+	treeFileList(t, l, len(raw))
+	return nil
+}
+
+// treeFileList shows the entries, and what their replay gives.
+func treeFileList(t *treeWriter, l *ima.List, size int) {
+	t.head("kernel's list of measured files", fmt.Sprintf("%d entries, %d bytes. Nothing signs a list: a quote confirms it or not", len(l.Entries), size))
 	value := make([]byte, sha256.Size)
 	for i := range l.Entries {
 		e := &l.Entries[i]
@@ -112,7 +136,6 @@ func showFileList(t *treeWriter, raw []byte) error {
 		t.row(1, fmt.Sprintf("entry %d", i), fmt.Sprintf("PCR %d, %s, %s", e.Index, e.Template, what))
 	}
 	t.row(1, fmt.Sprintf("replay of PCR %d", ima.Register), fmt.Sprintf("%x (sha256)", value))
-	return nil
 }
 
 // treeCollateral shows what accompanies the evidence.

@@ -186,8 +186,8 @@ func showReport(t *treeWriter, file []byte) error {
 		{"time", r.Now.Time},
 		{"horizon", r.Now.Horizon},
 		{"capsule", "sha256:" + r.Capsule},
-		{"policy", "sha256:" + r.Policy},
-		{"roots", "sha256:" + r.Roots},
+		{"policy", digestOrNone(r.Policy)},
+		{"roots", digestOrNone(r.Roots)},
 		{"verifier", r.Verifier},
 	})
 	for i := range r.Checks {
@@ -199,4 +199,12 @@ func showReport(t *treeWriter, file []byte) error {
 		t.row(1, c.ID, text)
 	}
 	return nil
+}
+
+// digestOrNone spells a digest that a report may lack.
+func digestOrNone(hex string) string {
+	if hex == "" {
+		return "none given"
+	}
+	return "sha256:" + hex
 }

@@ -34,7 +34,7 @@ const (
 
 // inspectable says what inspect takes.
 const inspectable = "inspect knows records (capsules), statements, event logs (Sworn's, a firmware's, IMA's), quotes, certificates, revocation lists, public keys, " +
-	"time stamps, policies, reports, JSON schemas, NexArt bundles, packages, receipts, envelopes, key documents and snapshots, and roots folders"
+	"time stamps, policies, reports, JSON schemas, NexArt bundles, packages, receipts, envelopes, key documents and snapshots, and roots folders; sworn appraise FOLDER reads more"
 
 // errUnknownKind is content that inspect does not know.
 var errUnknownKind = errors.New("the file is of no kind that is known here")
@@ -79,6 +79,8 @@ func kindOf(file []byte) (kind, error) {
 		return kind{"firmware's event log", showBootLog}, nil
 	case isFileList(file):
 		return kind{"list of measured files", showFileList}, nil
+	case isFileText(file):
+		return kind{"list of measured files", showFileText}, nil
 	case bytes.HasPrefix(file, []byte(beginLog)):
 		return kind{"event log", showLog}, nil
 	case bytes.HasPrefix(file, []byte(beginDER)):
