@@ -436,17 +436,3 @@ func (a *app) summary(f *runFlags, command []string, r *launch.Result) error {
 	}
 	return nil
 }
-
-// sizeText writes a size for people, in decimal units.
-func sizeText(n uint64) string {
-	switch {
-	case n >= 1e9:
-		return fmt.Sprintf("%.1f GB", float64(n)/1e9)
-	case n >= 1e6:
-		return fmt.Sprintf("%.0f MB", float64(n)/1e6)
-	case n >= 1e3:
-		return fmt.Sprintf("%.0f KB", float64(n)/1e3)
-	default:
-		return fmt.Sprintf("%d B", n)
-	}
-}
