@@ -261,7 +261,52 @@ func (l *link) providerAK() (*key, error) {
 		}
 		return l.loadProvider(der, template)
 	}
-	return nil, errNoProvider
+	der, err := l.readNV(azureCertificate)
+	if errors.Is(err, errNoIndex) {
+		return nil, errNoProvider
+	}
+	if err != nil {
+		return nil, fail(fmt.Sprintf("reading the AK's certificate, NV 0x%08x", azureCertificate), err)
+	}
+	return l.persistentAK(azureAK, der)
+}
+
+// Where Azure's virtual TPMs keep their AK: the key itself at a persistent handle, a
+// primary key of the endorsement hierarchy with an empty authorization value, and its
+// certificate in NV memory, without its issuers.
+const (
+	azureAK          tpm2.TPMHandle = 0x81000003
+	azureCertificate uint32         = 0x01c101d0
+	// persistent is the type of handles of persistent objects (Part 2, 7.2).
+	persistent = 0x81
+)
+
+// persistentAK finds the AK at a persistent handle and compares it with its
+// certificate.
+func (l *link) persistentAK(handle tpm2.TPMHandle, nv []byte) (*key, error) {
+	certificates, err := splitCertificates(nv)
+	if err != nil {
+		return nil, err
+	}
+	rsp, err := tpm2.ReadPublic{ObjectHandle: handle}.Execute(l)
+	if errors.Is(err, tpm2.TPMRCHandle) {
+		return nil, fmt.Errorf("the AK's certificate is in NV memory, and no key at handle 0x%08x: %w", uint32(handle), ErrDevice)
+	}
+	if err != nil {
+		return nil, fail(fmt.Sprintf("reading the AK at handle 0x%08x", uint32(handle)), err)
+	}
+	public := rsp.OutPublic.Bytes()
+	if _, err := parseTemplate(public); err != nil {
+		return nil, err
+	}
+	k := &key{handle: handle, name: rsp.Name, public: public, certificates: certificates}
+	if err := k.finish(); err != nil {
+		return nil, err
+	}
+	if err := compareKey(&rsp.OutPublic, certificates[0]); err != nil {
+		return nil, err
+	}
+	return k, nil
 }
 
 // loadProvider creates the AK from its template and compares it with its

@@ -115,6 +115,9 @@ func fail(doing string, err error) error {
 
 // flush unloads a transient object (Part 3, 28.4).
 func (l *link) flush(h tpm2.TPMHandle) error {
+	if h>>24 == persistent {
+		return nil // it was there before
+	}
 	if _, err := (tpm2.FlushContext{FlushHandle: h}).Execute(l); err != nil {
 		return fail("flushing a key", err)
 	}

@@ -74,7 +74,8 @@ const (
 	Auto AK = iota
 	// Provider takes the provider's AK or fails with ErrAbsent: a primary key
 	// of the endorsement hierarchy made from the template in NV 0x01c10003 (or
-	// 0x01c10001, RSA), certified in NV 0x01c10002 (0x01c10000).
+	// 0x01c10001, RSA), certified in NV 0x01c10002 (0x01c10000); or the key at
+	// persistent handle 0x81000003, certified in NV 0x01c101d0, as Azure has it.
 	Provider
 	// Child makes an ECC P-256 key for this launch: no certificate, another
 	// key each time.
