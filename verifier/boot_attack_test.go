@@ -249,3 +249,28 @@ func TestAnchoredLow(t *testing.T) {
 		}
 	}
 }
+
+// TestFoundRoot: systemd in an image mounts a root file system that it finds, unless
+// the command line names one or says that it shall not.
+func TestFoundRoot(t *testing.T) {
+	f := newForger(t)
+	for add, want := range map[string]bool{
+		"":                                       false,
+		" rd.systemd.gpt_auto=0":                 true,
+		" systemd.gpt_auto=no":                   true,
+		" systemd.gpt_auto=1":                    false,
+		" root=/dev/mapper/r roothash=ab":        true,
+		" root=gpt-auto":                         false,
+		" root=gpt-auto rd.systemd.gpt_auto=0":   false,
+		" rd.systemd.gpt-auto=0":                 true,
+		" -- rd.systemd.gpt_auto=0":              false,
+		" rd.systemd.gpt_auto=0 x=\"a systemd\"": true,
+	} {
+		b := captured(t, "run-llmsb")
+		b.boots(t, b.cmdline+" lockdown=integrity"+add)
+		in := bootInput(t, f, b, func(r map[string]any) { imageOf(r)["launchers"] = []any{launcherDigest(t)} })
+		if r := verify(t, f.record(t, b.forgery(t)), in); r.Trusted != want {
+			t.Errorf("%q: trusted %v: %s", add, r.Trusted, r.Headline)
+		}
+	}
+}

@@ -18,7 +18,7 @@ import (
 func rooted(tb testing.TB) (*boot, func(rules map[string]any)) {
 	tb.Helper()
 	b := captured(tb, "run-llmsb")
-	b.boots(tb, b.cmdline+" lockdown=confidentiality")
+	b.boots(tb, b.cmdline+" lockdown=confidentiality rd.systemd.gpt_auto=0")
 	digest := launcherDigest(tb)
 	return b, func(rules map[string]any) { imageOf(rules)["launchers"] = []any{digest} }
 }

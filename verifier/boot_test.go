@@ -291,7 +291,7 @@ func TestBooted(t *testing.T) {
 		if len(r.Summary.Booted) < 2 {
 			t.Errorf("%s: booted %q", run, r.Summary.Booted)
 		}
-		b.boots(t, strings.ReplaceAll(b.cmdline, " initrd=initrd", "")+" lockdown=integrity")
+		b.boots(t, strings.ReplaceAll(b.cmdline, " initrd=initrd", "")+" lockdown=integrity rd.systemd.gpt_auto=0")
 		for _, covered := range []bool{false, true} {
 			in := bootInput(t, f, b, func(rules map[string]any) {
 				if covered {

@@ -86,6 +86,9 @@ func (i *BootImage) openInitrd() string {
 	if len(i.Stub) < 2 && !slices.ContainsFunc(i.Sections, func(s BootSection) bool { return s.Name == ".initrd" }) {
 		return "the policy has no digest of the image's initial file system"
 	}
+	if len(i.Sections) > 0 && findsRoot(i.Cmdline) {
+		return "its command line names no root file system, and does not keep systemd from finding one (rd.systemd.gpt_auto=0)"
+	}
 	return openRoot(i.Cmdline)
 }
 

@@ -137,3 +137,19 @@ func openRoot(cmdline string) string {
 	}
 	return "its command line has root=" + root + ", which no dm-verity of it covers"
 }
+
+// findsRoot reports whether systemd in an initial file system may mount a root file
+// system that nobody named: by a partition's type, of any disk (systemd-gpt-auto-
+// generator(8)).
+func findsRoot(cmdline string) bool {
+	for _, p := range bootlog.Parameters(cmdline) {
+		name, value := parameter(p)
+		if name == "root" {
+			return false
+		}
+		if (name == "systemd.gpt_auto" || name == "rd.systemd.gpt_auto") && slices.Contains([]string{"0", "no", "off", "false"}, value) {
+			return false
+		}
+	}
+	return true
+}

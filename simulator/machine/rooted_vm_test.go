@@ -16,8 +16,9 @@ import (
 	"github.com/sworn-run/sworn/simulator/machine"
 )
 
-// locked locks the kernel down, by a command line that is measured.
-const locked = "lockdown=integrity"
+// locked locks the kernel down, by a command line that is measured, and would keep a
+// systemd from mounting what it finds.
+const locked = "lockdown=integrity rd.systemd.gpt_auto=0"
 
 // TestRooted writes a policy before a machine boots, from the image's own files and a
 // record of the same firmware that booted another image. The machine's attestation key
