@@ -51,10 +51,9 @@ func (p *provider) persist(t *testing.T, hierarchy tpm2.TPMHandle, template tpm2
 func TestProviderAzure(t *testing.T) {
 	p := newProvider(t, startTPM(t))
 	leaf := p.certify(t, p.persist(t, tpm2.TPMRHEndorsement, rsaTemplate()))
-	chain := append(bytes.Clone(leaf), p.intermediate.Raw...)
-	p.write(t, azureCertificate, append(bytes.Clone(chain), make([]byte, 2048-len(chain))...))
+	p.write(t, azureCertificate, append(bytes.Clone(leaf), make([]byte, 2048-len(leaf))...))
 	for _, ak := range []AK{Auto, Provider, Auto} {
-		p.checkProvider(t, Options{AK: ak}, 2)
+		p.checkProvider(t, Options{AK: ak}, 1)
 	}
 	if _, err := (tpm2.ReadPublic{ObjectHandle: azureAK}).Execute(p.rw); err != nil {
 		t.Errorf("the key is gone: %v", err)

@@ -218,7 +218,9 @@ func rsaTemplate() tpm2.TPMTPublic {
 
 // anchors trust the provider's root in the role of AK certificates.
 func (p *provider) anchors() *attest.Anchors {
-	return &attest.Anchors{Roots: []attest.Root{{Role: "tpm-ak", Certificate: p.root, UserSupplied: true}}}
+	return &attest.Anchors{Roots: []attest.Root{
+		{Role: "tpm-ak", Certificate: p.root, UserSupplied: true}, {Role: "tpm-ak", Certificate: p.intermediate, UserSupplied: true},
+	}}
 }
 
 // checkProvider quotes and wants an identity established under the provider's
