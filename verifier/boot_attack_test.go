@@ -82,7 +82,7 @@ func TestExtensionsElsewhere(t *testing.T) {
 // nothing of what the other opens.
 func TestOtherText(t *testing.T) {
 	f := newForger(t)
-	const text = "console=ttyS0 lockdown=integrity"
+	const text = "console=ttyS0 lockdown=integrity rd.systemd.gpt_auto=0"
 	for booted, want := range map[string]bool{
 		text: true, text + "\n": true, " " + text + " ": true,
 		text + " systemd.debug_shell": false, "systemd.debug_shell\n" + text: false,
