@@ -136,6 +136,9 @@ type Evidence struct {
 	Format Format
 	// Parts are the pieces in the format's order.
 	Parts []Part
+	// Collateral is what vendors and firmware said beside the quote, in the order of
+	// the capsule. It is no part of the evidence digest: vendors publish anew.
+	Collateral []Collateral
 }
 
 // Collateral is vendor-signed material that accompanies evidence: revocation
@@ -256,8 +259,20 @@ type Claims struct {
 	Identity Identity
 	// Revocation is check slot.revocation.
 	Revocation Finding
-	// TCB is check slot.tcb.
-	TCB Finding
+	// Coherent is check collateral.coherent: whether the collateral belongs to this
+	// platform and together, and is valid at the time asked for.
+	Coherent Finding
+	// TCB is what check slot.tcb judges.
+	TCB TCB
+	// Measurements are the signed digests, in the order of the manual; each name is one of
+	// [Description.Measurements] and stands once.
+	Measurements []Measurement
+	// Attributes are the signed numbers, in the order of the manual; each name is one of
+	// [Description.Attributes] and stands once.
+	Attributes []Attribute
+	// Used are the collateral items that were relied on, ascending by index. What is not
+	// among them counted for nothing.
+	Used []Use
 	// Details are the decoded fields in the order of the manual.
 	Details []Detail
 }
@@ -279,6 +294,20 @@ type Description struct {
 	RootRole string
 	// NotApplicable are the ids of checks that do not concern this format.
 	NotApplicable []string
+	// Register is the number of the register that anchors the log, where the format has
+	// but one for it, and RegisterBank its algorithm; 0 for the others.
+	Register uint32
+	// RegisterBank is the register's algorithm, or 0.
+	RegisterBank Alg
+	// Measurements are the digests that claims of this format state.
+	Measurements []MeasurementField
+	// Attributes are the numbers that claims of this format state.
+	Attributes []AttributeField
+	// Versions are the names of the security versions in [TCB.Versions].
+	Versions []string
+	// VendorStatus tells that the vendor publishes a status of platforms, without which
+	// slot.tcb is not established.
+	VendorStatus bool
 }
 
 // Scheme appraises one evidence format: is this quote genuine, and what does

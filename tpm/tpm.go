@@ -105,10 +105,10 @@ func (Scheme) Verify(ev *attest.Evidence, anchors *attest.Anchors, at time.Time)
 		Device:     e.device(),
 		Identity:   identity,
 		Revocation: revocation,
-		TCB: attest.Finding{
+		TCB: attest.TCB{Finding: attest.Finding{
 			Status: attest.NotApplicable,
 			Detail: "a TPM publishes no TCB level; its firmware version is in the counters",
-		},
+		}},
 		Details: e.details(),
 	}, nil
 }

@@ -106,7 +106,7 @@ func TestVerifyCaptures(t *testing.T) {
 					Device:     sha256.Sum256(read(t, run, "akname")), // a primary key
 					Identity:   attest.Identity{Finding: attest.Finding{Detail: claims.Identity.Detail}},
 					Revocation: attest.Finding{Detail: claims.Revocation.Detail},
-					TCB:        attest.Finding{Status: attest.NotApplicable, Detail: claims.TCB.Detail},
+					TCB:        attest.TCB{Finding: attest.Finding{Status: attest.NotApplicable, Detail: claims.TCB.Detail}},
 				}
 				if d := cmp.Diff(want, claims); d != "" {
 					t.Error(d)

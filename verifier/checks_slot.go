@@ -178,7 +178,7 @@ func checkSlotRevocation(a *appraisal, i int) outcome {
 }
 
 func checkSlotTCB(a *appraisal, i int) outcome {
-	return a.slots[i].finding("slot.tcb", func(c *attest.Claims) attest.Finding { return c.TCB })
+	return a.slots[i].finding("slot.tcb", func(c *attest.Claims) attest.Finding { return c.TCB.Finding })
 }
 
 func checkSlotCounters(a *appraisal, i int) outcome {
