@@ -22,14 +22,22 @@ func checkLauncherRooted(a *appraisal) outcome {
 	for i := range a.slots {
 		s := &a.slots[i]
 		rules, bank := a.bootRules(s)
-		if rules == nil {
+		f := a.rules(s)
+		if rules == nil && (f == nil || quotesPCRs(&s.desc) || !f.namesImage(&s.desc)) {
 			continue
 		}
 		if o := checkSlotMeasurement(a, i); o.Status != attest.Passed {
 			first = unknown("what booted is not the policy's (slot.measurement): it measured itself")
 			continue
 		}
-		return a.rooted(s, rules, bank, own)
+		switch {
+		case !quotesPCRs(&s.desc):
+			return rootedLaunch(s, f, own)
+		case len(s.desc.Measurements) > 0 && !f.namesImage(&s.desc):
+			first = unknown("the policy does not name the image that keeps the virtual TPM")
+		default:
+			return a.rooted(s, rules, bank, own)
+		}
 	}
 	return first
 }

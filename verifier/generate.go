@@ -36,7 +36,7 @@ func NewPolicy(name string, components []*cer.Component, spki []string, bank att
 		Type: PolicyType, Name: name, Slots: [][]string{{"tpm"}},
 		Formats: map[string]FormatPolicy{"tpm": {
 			Identity: IdentityPolicy{Role: tpm.Scheme{}.Describe().RootRole, SPKI: spki},
-			Bank:     bank.String(), Register: register,
+			Bank:     bank.String(), Register: &register,
 		}},
 		Components: PolicyComponents(components), Others: OthersRefuse,
 		Protection: []string{cer.ProtectionSealed}, Devices: []string{}, Exit: []int{0},
