@@ -154,7 +154,7 @@ func (l *linter) boot(at string, b *BootPolicy) {
 			l.say("%s.images[%d]: launcher.rooted is not established where it booted: %s", at, i, problem)
 		case len(x.Launchers) == 0:
 			l.say("%s.images[%d]: has no launcher in it, so launcher.rooted is not established where it booted", at, i)
-		case len(x.Sections) > 0 && b.SecureBoot == nil:
+		case b.SecureBoot == nil:
 			l.say("%s.images[%d]: launcher.rooted is not established where it booted: no secure_boot is wanted, without which systemd in it takes options from a variable that nothing measures", at, i)
 		case x.openInitrd() != "":
 			l.say("%s.images[%d]: launcher.rooted is not established where it booted: %s", at, i, x.openInitrd())
