@@ -208,7 +208,7 @@ func amdID(arc ...int) asn1.ObjectIdentifier {
 func (c *chip) amdExtensions(tb testing.TB) []pkix.Extension {
 	tb.Helper()
 	out := []pkix.Extension{
-		{Id: amdID(1), Value: der(tb, int(flag(c.maker.line == turin)), "")},
+		{Id: amdID(1), Value: der(tb, int(bit(c.maker.line == turin)), "")},
 		{Id: amdID(2), Value: der(tb, c.name, "ia5")},
 	}
 	spl := map[int]int{1: 0, 2: 1, 3: 6, 8: 7}
@@ -365,4 +365,14 @@ func newSmallKey(tb testing.TB) *rsa.PrivateKey {
 		tb.Fatal(err)
 	}
 	return k
+}
+
+// parse reads a certificate.
+func parse(tb testing.TB, der []byte) *x509.Certificate {
+	tb.Helper()
+	c, err := x509.ParseCertificate(der)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return c
 }
