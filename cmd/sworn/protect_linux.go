@@ -31,7 +31,7 @@ func (a *app) protectCommand() *cobra.Command {
 	var f protectFlags
 	cmd := &cobra.Command{
 		Use:   "protect [flags] [PATH...]",
-		Short: "Have the kernel check weights at every read, once and for all",
+		Short: "Have the kernel check weights or an image at every read",
 		Long: `Without --volume, enables fs-verity on each file, or on each file below a folder:
 from then on nobody can write to it, and the kernel refuses to read what is not
 what it was. The file system must be ext4 (with the feature verity), btrfs or

@@ -179,3 +179,36 @@ func TestServeOtherDevice(t *testing.T) {
 		}
 	})
 }
+
+// An image is to be unpacked or on a volume, and the zero value is neither.
+func TestImageRight(t *testing.T) {
+	unpacked := Image{Ref: "oci:/x", Digest: "sha256:00", MaxBytes: 1, Mount: "/m"}
+	volume := Image{Volume: &Volume{Device: "/dev/dm-0"}, Config: []byte("{}"), Digest: "dmverity", Mount: "/m"}
+	for name, c := range map[string]struct {
+		of     Image
+		change func(*Image)
+		want   bool
+	}{
+		"unpacked":            {unpacked, func(*Image) {}, true},
+		"with a store":        {unpacked, func(i *Image) { i.Store = "/s" }, true},
+		"on a volume":         {volume, func(*Image) {}, true},
+		"nothing":             {Image{}, func(*Image) {}, false},
+		"no reference":        {unpacked, func(i *Image) { i.Ref = "" }, false},
+		"no digest":           {unpacked, func(i *Image) { i.Digest = "" }, false},
+		"no limit":            {unpacked, func(i *Image) { i.MaxBytes = 0 }, false},
+		"mounted nowhere":     {unpacked, func(i *Image) { i.Mount = "m" }, false},
+		"unpacked and volume": {unpacked, func(i *Image) { i.Volume = volume.Volume }, false},
+		"volume and limit":    {volume, func(i *Image) { i.MaxBytes = 1 }, false},
+		"volume and store":    {volume, func(i *Image) { i.Store = "/s" }, false},
+		"no config":           {volume, func(i *Image) { i.Config = nil }, false},
+		"a volume elsewhere":  {volume, func(i *Image) { i.Volume = &Volume{Device: "/dev/dm-0", Target: "/x"} }, false},
+		"no device":           {volume, func(i *Image) { i.Volume = &Volume{} }, false},
+		"config of no volume": {unpacked, func(i *Image) { i.Config = []byte("{}") }, false},
+	} {
+		i := c.of
+		c.change(&i)
+		if got := i.right(); got != c.want {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
+}
