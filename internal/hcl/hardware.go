@@ -45,8 +45,9 @@ const (
 
 // MatchQuote reports whether a TD quote is over this very TDREPORT: the body of the quote
 // is what the quoting enclave makes of it. So are the hashes in the TDREPORT that cover its
-// other parts. What a quote leaves out, CPUSVN and MAC, nothing compares. Nothing is verified here: the quote's
-// signature is its scheme's part.
+// other parts. What a quote leaves out, nothing compares: CPUSVN, MAC and, in the body
+// of TDX 1.0, TEE_TCB_SVN2 and SERVTD_HASH. Nothing is verified here: the quote's signature
+// is its scheme's part.
 //
 // The error wraps [attest.ErrForm] for a TDREPORT or a quote of another layout, or
 // [attest.ErrSignature] if the quote is over something else.
@@ -69,10 +70,13 @@ func checkTDReport(r []byte) error {
 	if len(r) != TDXSize {
 		return fmt.Errorf("%d bytes, want %d: %w", len(r), TDXSize, attest.ErrForm)
 	}
+	version := byte(0)
+	if !zero(r[offServiceTD : offServiceTD+48]) {
+		version = 1 // a service TD is bound
+	}
 	tcb, info := sha512.Sum384(r[offTCB:offTCB+sizeTCB]), sha512.Sum384(r[offInfo:offInfo+sizeInfo])
 	switch {
-	// Version 0, or 1 where a service TD is bound; no aggregates.
-	case r[0] != typeTDX || r[1] != 0 || r[2] > 1 || !zero(r[3:16]):
+	case r[0] != typeTDX || r[1] != 0 || r[2] != version || !zero(r[3:16]):
 		return fmt.Errorf("report type %x: %w", r[:4], attest.ErrForm)
 	case !zero(r[offReserved : offReserved+32]), !zero(r[offTCB+sizeTCB : offInfo]):
 		return fmt.Errorf("reserved fields are not zero: %w", attest.ErrForm)
