@@ -9,13 +9,19 @@ import (
 	"github.com/sworn-run/sworn/attest"
 )
 
-// VMPL returns the privilege level that asked for an attestation report of SEV-SNP (SNP
-// ABI 1.58, table 23, offset 0x30). The error wraps [attest.ErrForm] for another size.
+// Offsets in an attestation report of SEV-SNP (SNP ABI 1.58, table 23).
+const (
+	offVMPL          = 0x30
+	offSNPReportData = 0x50
+)
+
+// VMPL returns the privilege level that an attestation report of SEV-SNP was made for. The
+// error wraps [attest.ErrForm] for a report of another size.
 func VMPL(report []byte) (uint32, error) {
 	if len(report) != SNPSize {
 		return 0, fmt.Errorf("attestation report of %d bytes, want %d: %w", len(report), SNPSize, attest.ErrForm)
 	}
-	return binary.LittleEndian.Uint32(report[0x30:]), nil
+	return binary.LittleEndian.Uint32(report[offVMPL:]), nil
 }
 
 // Offsets and sizes in a TDREPORT (Intel TDX Module ABI: TDREPORT_STRUCT): REPORTMACSTRUCT,

@@ -207,5 +207,15 @@ func (r *Report) ReportData() []byte {
 	return out
 }
 
+// Covered reports whether the report data of Hardware is [Report.ReportData]. Whether the
+// hardware made it, is another question.
+func (r *Report) Covered() bool {
+	at := offSNPReportData
+	if r.Type == TDX {
+		at = offReportData
+	}
+	return len(r.Hardware) >= at+64 && bytes.Equal(r.Hardware[at:at+64], r.ReportData())
+}
+
 // zero reports whether b holds nothing but zeros, or nothing.
 func zero(b []byte) bool { return len(bytes.Trim(b, "\x00")) == 0 }

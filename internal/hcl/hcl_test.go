@@ -106,6 +106,9 @@ func TestParse(t *testing.T) {
 		if !r.AK.Equal(r.AK.Public()) || r.AK.Equal(r.EK.Public()) || (&Key{}).Equal(&rsa.PublicKey{}) {
 			t.Error("equality of keys")
 		}
+		if !r.Covered() || (&Report{}).Covered() {
+			t.Error("report data")
+		}
 		if len(r.UserData) != 64 || string(r.Configuration) != `{"console-enabled":true,"secure-boot":true}` {
 			t.Errorf("user data %x, configuration %s", r.UserData, r.Configuration)
 		}
@@ -341,9 +344,14 @@ func TestGenuine(t *testing.T) {
 		} else if n, err := VMPL(r.Hardware); n != 0 || err != nil {
 			t.Errorf("%s: VMPL %d, %v", item.id, n, err)
 		}
-		if !bytes.Equal(r.Hardware[at:at+64], r.ReportData()) {
+		if !bytes.Equal(r.Hardware[at:at+64], r.ReportData()) || !r.Covered() {
 			t.Errorf("%s: report data %x", item.id, r.Hardware[at:at+64])
 		}
+		r.Runtime[0] ^= 1
+		if r.Covered() {
+			t.Errorf("%s: covers other runtime data", item.id)
+		}
+		r.Runtime[0] ^= 1
 		if again, err := r.Marshal(); err != nil || !bytes.Equal(again, b) {
 			t.Errorf("%s: does not marshal back to itself: %v", item.id, err)
 		}
