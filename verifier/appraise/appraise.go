@@ -34,6 +34,8 @@ import (
 
 	"github.com/sworn-run/sworn/attest"
 	"github.com/sworn-run/sworn/internal/limits"
+	"github.com/sworn-run/sworn/sev"
+	"github.com/sworn-run/sworn/verifier"
 )
 
 // ErrRefused is evidence that is well-formed and, as far as it goes, genuine, and
@@ -53,10 +55,14 @@ const (
 	CCEL Kind = "ccel"
 	// IMA is a list of the files that a Linux kernel measured.
 	IMA Kind = "ima"
+	// AzureSNP is a quote of the virtual TPM of a confidential VM on Azure, with what
+	// ties that TPM to AMD SEV-SNP: the paravisor's report and the certificates of the
+	// key that signed the hardware's report in it.
+	AzureSNP Kind = "azure-snp"
 )
 
 // Kinds returns the kinds of this version.
-func Kinds() []Kind { return []Kind{TPM, EventLog, CCEL, IMA} }
+func Kinds() []Kind { return []Kind{TPM, EventLog, CCEL, IMA, AzureSNP} }
 
 // File is one file of a set of evidence.
 type File struct {
@@ -147,6 +153,8 @@ func Appraise(in Input) (*Report, error) {
 		err = a.tpm()
 	case EventLog, CCEL:
 		err = a.logs()
+	case AzureSNP:
+		err = a.azure(verifier.AzureSNP(sev.Scheme{}))
 	default:
 		err = a.lists()
 	}

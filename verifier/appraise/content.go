@@ -262,6 +262,9 @@ func tell(files []File) (Kind, error) {
 			return TPM, nil
 		}
 	}
+	if kind := azureKind(files); kind != "" {
+		return kind, nil
+	}
 	switch {
 	case seen[isQuote] != nil, seen[isAttestation] != nil, seen[isTextAttestation] != nil:
 		return TPM, nil
