@@ -1,6 +1,6 @@
 // Package appraise judges raw evidence that came without a record: quotes of a
-// TPM, logs of firmware and of confidential computing, and lists of IMA, in the
-// forms in which other tools keep them.
+// TPM, documents of AWS Nitro, logs of firmware and of confidential computing, and
+// lists of IMA, in the forms in which other tools keep them.
 //
 // A [Report] lists what is proven and what is not established, and is accepted or
 // refused with a reason. It says nothing about an inference: that takes a record,
@@ -14,7 +14,9 @@
 // with it contradicts it: a log or list that does not give the quoted registers, a
 // nonce that is not the quoted one, a certificate that does not chain. Strictly, the
 // key must also be vouched for by a trusted root, as a key that signs nothing but
-// what its TPM generated. A log or list by itself is accepted if it is well-formed
+// what its TPM generated. Of a document the same holds, and its enclave must not be in
+// debug mode; beside a NitroTPM's, quotes must be of the registers that it states and,
+// strictly, by the key that it names. A log or list by itself is accepted if it is well-formed
 // and whole; it proves nothing, and the report says so.
 //
 // SHA-1 proves nothing: it is replayed for comparison with other tools, and a quote
@@ -53,10 +55,15 @@ const (
 	CCEL Kind = "ccel"
 	// IMA is a list of the files that a Linux kernel measured.
 	IMA Kind = "ima"
+	// Nitro is documents that AWS's hypervisor signed for an enclave.
+	Nitro Kind = "nitro"
+	// NitroTPM is one that it signed for the virtual TPM of an instance, with quotes
+	// of that TPM, if there are any.
+	NitroTPM Kind = "nitrotpm"
 )
 
 // Kinds returns the kinds of this version.
-func Kinds() []Kind { return []Kind{TPM, EventLog, CCEL, IMA} }
+func Kinds() []Kind { return []Kind{TPM, EventLog, CCEL, IMA, Nitro, NitroTPM} }
 
 // File is one file of a set of evidence.
 type File struct {
@@ -147,6 +154,10 @@ func Appraise(in Input) (*Report, error) {
 		err = a.tpm()
 	case EventLog, CCEL:
 		err = a.logs()
+	case Nitro:
+		err = a.nitro()
+	case NitroTPM:
+		err = a.nitroTPM()
 	default:
 		err = a.lists()
 	}
