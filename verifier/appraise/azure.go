@@ -26,11 +26,9 @@ type azureBundle struct {
 	// td is the TD quote.
 	td *File
 	// runtime are files that say that they are the runtime data.
-	runtime    []*File
-	collateral []attest.Collateral
-	// from has for each item of the collateral the name of its file.
-	from []string
-	tpm  bundle
+	runtime []*File
+	vendorFiles
+	tpm bundle
 }
 
 // azure appraises what was kept of a confidential VM on Azure, with the scheme of its
@@ -130,45 +128,13 @@ func (b *azureBundle) sortJSON(f *File, values *[]*File) (bool, error) {
 		return true, nil
 	}
 	if err == nil && m["tcb_info"] != nil {
-		items, err := quoteCollateral(m)
-		if err != nil {
-			return false, err
-		}
-		for _, c := range items {
-			b.add(f.Name, c)
-		}
-		return true, nil
+		return true, b.addCollateral(f, m)
 	}
 	if _, err := ParseRegisters(f.Data); err != nil {
 		return false, nil //nolint:nilerr // It is something else.
 	}
 	*values = append(*values, f)
 	return true, nil
-}
-
-// add adds an item of collateral, unless it is there.
-func (b *azureBundle) add(name string, c attest.Collateral) {
-	same := func(o attest.Collateral) bool { return o.Kind == c.Kind && bytes.Equal(o.Data, c.Data) }
-	if !slices.ContainsFunc(b.collateral, same) {
-		b.collateral, b.from = append(b.collateral, c), append(b.from, name)
-	}
-}
-
-// addCertificates takes the certificates of a file.
-func (b *azureBundle) addCertificates(f *File) error {
-	list := [][]byte{bytes.TrimRight(f.Data, "\x00")}
-	if bytes.HasPrefix(f.Data, beginPEM) {
-		list = certificatesOf(f.Data)
-	} else if _, err := x509.ParseCertificate(f.Data); err == nil {
-		list[0] = f.Data // a signature may end in zeros
-	}
-	for _, der := range list {
-		if len(b.collateral) == maxIssuers {
-			return fmt.Errorf("more than %d items of collateral: %w", maxIssuers, attest.ErrForm)
-		}
-		b.add(f.Name, attest.Collateral{Kind: attest.CollateralCertificate, Data: der})
-	}
-	return nil
 }
 
 // isTDQuote reports whether b begins like a quote of version 4 or 5 of a TD.
@@ -303,16 +269,17 @@ func (a *appraisal) strictly(c *attest.Claims, status bool) error {
 }
 
 // azureKind tells by the paravisor's report of which kind the evidence is; empty if there
-// is none, or not one of this version.
+// is none.
 func azureKind(files []File) Kind {
 	for i := range files {
 		if !bytes.HasPrefix(files[i].Data, beginReport) {
 			continue
 		}
-		// One that is malformed is taken for such, and says why it is none.
-		if r, err := hcl.Parse(files[i].Data); err != nil || r.Type == hcl.SNP {
-			return AzureSNP
+		// One that is malformed is taken for the first, and says why it is none.
+		if r, err := hcl.Parse(files[i].Data); err == nil && r.Type == hcl.TDX {
+			return AzureTDX
 		}
+		return AzureSNP
 	}
 	return ""
 }

@@ -1,14 +1,61 @@
 package appraise
 
 import (
+	"bytes"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/pem"
 	"fmt"
+	"slices"
 
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/sworn-run/sworn/attest"
 )
+
+// vendorFiles is what vendors signed, among the files of a set.
+type vendorFiles struct {
+	collateral []attest.Collateral
+	// from has for each item of the collateral the name of its file.
+	from []string
+}
+
+// addCollateral takes the items of a file in the form of [quoteCollateral].
+func (b *vendorFiles) addCollateral(f *File, m map[string]jsontext.Value) error {
+	items, err := quoteCollateral(m)
+	if err != nil {
+		return err
+	}
+	for _, c := range items {
+		b.add(f.Name, c)
+	}
+	return nil
+}
+
+// add adds an item of collateral, unless it is there.
+func (b *vendorFiles) add(name string, c attest.Collateral) {
+	same := func(o attest.Collateral) bool { return o.Kind == c.Kind && bytes.Equal(o.Data, c.Data) }
+	if !slices.ContainsFunc(b.collateral, same) {
+		b.collateral, b.from = append(b.collateral, c), append(b.from, name)
+	}
+}
+
+// addCertificates takes the certificates of a file.
+func (b *vendorFiles) addCertificates(f *File) error {
+	list := [][]byte{bytes.TrimRight(f.Data, "\x00")}
+	if bytes.HasPrefix(f.Data, beginPEM) {
+		list = certificatesOf(f.Data)
+	} else if _, err := x509.ParseCertificate(f.Data); err == nil {
+		list[0] = f.Data // a signature may end in zeros
+	}
+	for _, der := range list {
+		if len(b.collateral) == maxIssuers {
+			return fmt.Errorf("more than %d items of collateral: %w", maxIssuers, attest.ErrForm)
+		}
+		b.add(f.Name, attest.Collateral{Kind: attest.CollateralCertificate, Data: der})
+	}
+	return nil
+}
 
 // quoteCollateral reads the form in which the libraries of Intel's DCAP keep collateral:
 // the texts of the bodies and, apart from them, their signatures in hexadecimal, lists of
