@@ -9,6 +9,7 @@ import (
 
 	"github.com/sworn-run/sworn/attest"
 	"github.com/sworn-run/sworn/internal/hcl"
+	"github.com/sworn-run/sworn/tdx"
 	"github.com/sworn-run/sworn/tpm"
 )
 
@@ -25,6 +26,8 @@ type azureBundle struct {
 	parsed *hcl.Report
 	// td is the TD quote.
 	td *File
+	// surplus is how many bytes follow the TD quote.
+	surplus int
 	// runtime are files that say that they are the runtime data.
 	runtime []*File
 	vendorFiles
@@ -161,7 +164,12 @@ func (b *azureBundle) dropAK() (names []string) {
 func (b *azureBundle) evidence(format attest.Format) (*attest.Evidence, error) {
 	ev := &attest.Evidence{Format: format, Collateral: b.collateral, Parts: []attest.Part{{Name: hcl.PartReport, Data: b.report.Data}}}
 	if b.td != nil {
-		ev.Parts = append(ev.Parts, attest.Part{Name: hcl.PartQuote, Data: b.td.Data})
+		quote, surplus, err := tdx.Surplus(b.td.Data)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", b.td.Name, err)
+		}
+		b.surplus = len(surplus)
+		ev.Parts = append(ev.Parts, attest.Part{Name: hcl.PartQuote, Data: quote})
 	}
 	q := &b.tpm.quotes[0]
 	sig := q.sig
@@ -206,6 +214,9 @@ func (a *appraisal) azureClaims(b *azureBundle, c *attest.Claims) {
 	a.proven(b.report.Name, "report data", "%x, the digest of the runtime data, signed by the hardware", b.parsed.ReportData()[:b.parsed.Hash.Size()])
 	if b.td != nil {
 		a.proven(b.td.Name, "TD quote", "is over the TDREPORT of %s", b.report.Name)
+		if b.surplus > 0 {
+			a.open(b.td.Name, "surplus", "%d bytes follow the quote, which nothing signs", b.surplus)
+		}
 	}
 	a.proven(q, "signature", "by the AK that the runtime data names")
 	a.proven(q, "key", "restricted signing key fixed in its TPM, in the endorsement hierarchy: the signed qualified name is that of Azure's kind of AK")
@@ -226,7 +237,7 @@ func (a *appraisal) hardware(name string, from []string, c *attest.Claims) {
 	a.find(name, "collateral", c.Coherent)
 	tcb := c.TCB.Finding
 	if c.TCB.Status != "" {
-		tcb.Detail = strings.TrimSpace(c.TCB.Status + " " + strings.Join(c.TCB.Advisories, " ") + ": " + tcb.Detail)
+		tcb.Detail = strings.Join(append([]string{c.TCB.Status}, c.TCB.Advisories...), " ") + ": " + tcb.Detail
 	}
 	a.find(name, "TCB", tcb)
 	for _, m := range c.Measurements {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"strings"
 
 	"github.com/sworn-run/sworn/attest"
 	"github.com/sworn-run/sworn/sev"
@@ -42,6 +43,10 @@ func (b *teeBundle) sort(files []File, is func([]byte) bool) (unused []string, e
 			b.quote = f
 			continue
 		}
+		if strings.HasPrefix(f.Name, "nonce") && len(f.Data) <= 64 {
+			b.nonces = append(b.nonces, f)
+			continue
+		}
 		switch contentOf(f) {
 		case isCertificate:
 			err = b.addCertificates(f)
@@ -58,10 +63,6 @@ func (b *teeBundle) sort(files []File, is func([]byte) bool) (unused []string, e
 			}
 			b.log = f
 		default:
-			if bytes.HasPrefix([]byte(f.Name), []byte("nonce")) && len(f.Data) <= 64 {
-				b.nonces = append(b.nonces, f)
-				continue
-			}
 			unused = append(unused, f.Name)
 		}
 		if err != nil {
@@ -121,7 +122,7 @@ func (a *appraisal) tee(b *teeBundle, scheme attest.Scheme, part attest.Part, su
 	}
 	a.proven(name, "report data", "%x", c.Quoted)
 	for _, f := range b.nonces {
-		if !bytes.HasPrefix(c.Quoted, bytes.TrimRight(f.Data, "\x00")) {
+		if len(f.Data) < attest.MinNonce || !bytes.HasPrefix(c.Quoted, f.Data) {
 			a.open(f.Name, "nonce", "is not what the report data begins with")
 			continue
 		}
