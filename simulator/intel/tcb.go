@@ -145,7 +145,7 @@ func (p *Platform) TCBInfo(tee uint32, now time.Time) *TCBInfo {
 	issue := issued(now)
 	i := &TCBInfo{
 		ID: "SGX", Version: 3, Issue: issue, Next: issue.AddDate(0, 0, validDays),
-		FMSPC: p.PCK.FMSPC[:], PCEID: p.PCK.PCEID[:], Evaluation: evaluation,
+		FMSPC: bytes.Clone(p.PCK.FMSPC[:]), PCEID: bytes.Clone(p.PCK.PCEID[:]), Evaluation: evaluation,
 	}
 	levels := []LevelTCB{
 		{SGX: components(p.PCK.Components), PCESVN: p.PCK.PCESVN},
@@ -153,9 +153,8 @@ func (p *Platform) TCBInfo(tee uint32, now time.Time) *TCBInfo {
 	}
 	if tee == TEETDX {
 		i.ID = "TDX"
-		any := Module{MRSigner: make(Hex, 48), Attributes: make(Hex, 8), Mask: bytes.Repeat(Hex{0xff}, 8)}
-		i.Module = &any
-		module := any
+		plain, module := intelModule(), intelModule()
+		i.Module = &plain
 		module.ID = fmt.Sprintf("TDX_%02X", p.TEETCBSVN[1])
 		module.Levels = moduleLevels(uint16(p.TEETCBSVN[0]), now)
 		i.Modules = []Module{module}
@@ -168,6 +167,11 @@ func (p *Platform) TCBInfo(tee uint32, now time.Time) *TCBInfo {
 		{TCB: levels[1], Date: levelDate(now).AddDate(-5, 0, 0), Status: OutOfDate, Advisories: []string{advisory}},
 	}
 	return i
+}
+
+// intelModule returns what the report of every TDX module of Intel's has.
+func intelModule() Module {
+	return Module{MRSigner: make(Hex, 48), Attributes: make(Hex, 8), Mask: bytes.Repeat(Hex{0xff}, 8)}
 }
 
 // Identity returns the identity of the machine's quoting enclave for a TEE.
@@ -183,7 +187,7 @@ func (p *Platform) Identity(tee uint32, now time.Time) *Identity {
 		ID: id, Version: 2, Issue: issue, Next: issue.AddDate(0, 0, validDays), Evaluation: evaluation,
 		MiscSelect: binary.LittleEndian.AppendUint32(nil, qe.MiscSelect), MiscSelectMask: bytes.Repeat(Hex{0xff}, 4),
 		Attributes: append(attributes, make([]byte, 8)...), AttributesMask: mask,
-		MRSigner: qe.MRSIGNER[:], ProdID: qe.ProdID, Levels: moduleLevels(qe.SVN, now),
+		MRSigner: bytes.Clone(qe.MRSIGNER[:]), ProdID: qe.ProdID, Levels: moduleLevels(qe.SVN, now),
 	}
 }
 
