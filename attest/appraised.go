@@ -1,6 +1,9 @@
 package attest
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // The kinds of collateral items that vendors sign. A format reads those that it
 // knows and no other (docs/SPEC.md, section 3).
@@ -91,4 +94,12 @@ type AttributeField struct {
 	Free bool
 	// Default is the value that a policy which does not name it wants, unless Free.
 	Default uint64
+}
+
+// CollateralReader is the optional capability of an [Attester] whose machine keeps what
+// vendors signed for it, such as the certificates of the key that quotes.
+type CollateralReader interface {
+	// Collateral returns the items that belong to the evidence which was made last, each
+	// of a kind above; nil if there are none. Nothing that it returns is trusted.
+	Collateral(ctx context.Context) ([]Collateral, error)
 }
