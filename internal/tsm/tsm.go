@@ -47,9 +47,13 @@ const DefaultConfigFS = "/sys/kernel/config"
 const InBlob = 64
 
 const (
-	// attempts bounds how often a report is asked for again.
+	// attempts bounds how often a report is asked for where others write to the request.
 	attempts = 5
-	// pause is what it waits after the first refusal; each later pause is twice as long.
+	// patience bounds it where the driver refuses for now, as TDX's does while the host is
+	// at work on another quote: for some ten seconds.
+	patience = 15
+	// pause is the first wait between two attempts; each is twice as long as the one
+	// before, up to a second.
 	pause = 20 * time.Millisecond
 	// textSize bounds an attribute in text.
 	textSize = 4096
@@ -88,8 +92,11 @@ type Response struct {
 	Aux []byte
 }
 
-// errRetry marks what another attempt may mend.
-var errRetry = errors.New("try again")
+// What another attempt may mend; both come with ErrBusy.
+var (
+	errDisturbed = errors.New("somebody else wrote to the request")
+	errLater     = errors.New("not now")
+)
 
 // dir returns the folder of requests.
 func (c *Client) dir() string {
@@ -102,32 +109,30 @@ func (c *Client) dir() string {
 
 // Report has one report made. Both sizes in its answer are within the bounds of r. The
 // error wraps [ErrAbsent], [ErrDenied], [ErrBusy], [ErrDevice] or [ErrUsage], or is the
-// context's; a driver that is at work is not interrupted.
+// context's, which comes with ErrBusy if it ended the wait for another attempt. A driver
+// that is at work is not interrupted.
 func (c *Client) Report(ctx context.Context, r *Request) (*Response, error) {
 	if c == nil || r == nil || r.MaxOut <= 0 || r.MaxAux < 0 || r.PrivLevel != nil && *r.PrivLevel > MaxPrivLevel {
 		return nil, fmt.Errorf("asking for a report: %w", ErrUsage)
 	}
-	var last error
-	for i := range attempts {
-		if i > 0 {
-			if err := wait(ctx, pause<<(i-1)); err != nil {
-				return nil, fmt.Errorf("asking for a report: %w", err)
-			}
-		}
-		var rsp *Response
+	var rsp *Response
+	for i := 1; ; i++ {
 		err := c.with(ctx, func(e entry) (err error) {
 			rsp, err = e.report(r)
 			return err
 		})
-		if err == nil {
+		switch {
+		case err == nil:
 			return rsp, nil
-		}
-		if !errors.Is(err, errRetry) {
+		case !errors.Is(err, errDisturbed) && !errors.Is(err, errLater):
 			return nil, fmt.Errorf("asking for a report: %w", err)
+		case i == patience, i >= attempts && errors.Is(err, errDisturbed):
+			return nil, fmt.Errorf("asking for a report, %d times: %w", i, err)
 		}
-		last = err
+		if e := wait(ctx, min(pause<<(i-1), time.Second)); e != nil {
+			return nil, fmt.Errorf("asking for a report: %w: %w", e, err)
+		}
 	}
-	return nil, fmt.Errorf("asking for a report %d times: %w: %w", attempts, ErrBusy, last)
 }
 
 // Probe finds out whether the driver is there, and returns the least privilege level that
@@ -272,7 +277,7 @@ func (e entry) expect(want uint64) error {
 		return err
 	}
 	if got != want {
-		return fmt.Errorf("somebody else wrote to the request (generation %d, want %d): %w: %w", got, want, ErrBusy, errRetry)
+		return fmt.Errorf("%w: %w (generation %d, want %d)", ErrBusy, errDisturbed, got, want)
 	}
 	return nil
 }
@@ -345,7 +350,7 @@ func classify(what string, err error) error {
 	case errors.Is(err, syscall.ENXIO):
 		return fmt.Errorf("%s: the driver is gone: %w: %w", what, ErrAbsent, err)
 	case errors.Is(err, syscall.EBUSY), errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.EINTR):
-		return fmt.Errorf("%s: %w: %w: %w", what, ErrBusy, err, errRetry)
+		return fmt.Errorf("%s: %w, %w: %w", what, ErrBusy, errLater, err)
 	}
 	return fmt.Errorf("%s: %w: %w", what, ErrDevice, err)
 }

@@ -87,7 +87,7 @@ func TestClassify(t *testing.T) {
 		syscall.EINVAL: {ErrDevice, false}, syscall.EIO: {ErrDevice, false}, syscall.EFBIG: {ErrDevice, false},
 	} {
 		err := classify("reading", &os.PathError{Op: "read", Path: "outblob", Err: errno})
-		if !errors.Is(err, c.want) || !errors.Is(err, errno) || errors.Is(err, errRetry) != c.again {
+		if !errors.Is(err, c.want) || !errors.Is(err, errno) || errors.Is(err, errLater) != c.again {
 			t.Errorf("%v: %v", errno, err)
 		}
 	}

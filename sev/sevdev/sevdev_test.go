@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/sworn-run/sworn/attest"
 	"github.com/sworn-run/sworn/sev/sevdev"
@@ -254,9 +255,12 @@ func TestBadReports(t *testing.T) {
 		"gone":        {func([]byte, uint) (_, _ []byte, _ error) { return nil, nil, syscall.ENXIO }, sevdev.ErrAbsent},
 	} {
 		k := start(t, kernel.Options{Provider: kernel.SEVGuest, Report: c.answer})
-		if d, err := sevdev.Open(t.Context(), options(k)); !errors.Is(err, c.want) || d != nil {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		d, err := sevdev.Open(ctx, options(k))
+		if !errors.Is(err, c.want) || d != nil || errors.Is(err, context.DeadlineExceeded) != (name == "always busy") {
 			t.Errorf("%s: %v", name, err)
 		}
+		cancel()
 		checkNothingLeft(t, k)
 	}
 }
@@ -336,6 +340,26 @@ func TestConcurrentWriter(t *testing.T) {
 		}
 		checkNothingLeft(t, k)
 	}
+}
+
+// TestAtOnce: many requests, of one device and of others, do not disturb each other.
+func TestAtOnce(t *testing.T) {
+	k := guest(t)
+	devices := []*sevdev.Device{open(t, options(k)), open(t, options(k))}
+	st := statement(t, devices[0])
+	var all sync.WaitGroup
+	for i := range 16 {
+		all.Go(func() {
+			d := devices[i%2]
+			_, err1 := d.Attest(t.Context(), 0, st)
+			_, err2 := d.Collateral(t.Context())
+			if err := errors.Join(err1, err2); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	checkNothingLeft(t, k)
 }
 
 // TestAbsent: what can be missing, each with its sentinel.

@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/sworn-run/sworn/attest"
 	"github.com/sworn-run/sworn/simulator/kernel"
@@ -265,10 +266,13 @@ func TestQuotes(t *testing.T) {
 	} {
 		machine := start(t, kernel.Options{}, c.change)
 		d := machine.open(t)
-		ev, err := d.Attest(t.Context(), 0, statement(t, d))
-		if !errors.Is(err, c.want) || (err == nil) != (ev != nil) {
+		st := statement(t, d)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		ev, err := d.Attest(ctx, 0, st)
+		if !errors.Is(err, c.want) || (err == nil) != (ev != nil) || errors.Is(err, context.DeadlineExceeded) != (name == "in flight") {
 			t.Errorf("%s: %v", name, err)
 		}
+		cancel()
 		if ev != nil && !bytes.Equal(ev.Parts[0].Data[len(ev.Parts[0].Data)-100:], bytes.Repeat([]byte{0x51}, 100)) {
 			t.Errorf("%s: the quote does not end where it ends", name)
 		}
