@@ -64,7 +64,7 @@ type TCB struct {
 	Versions []Attribute
 }
 
-// Use tells of one collateral item that a scheme relied on.
+// Use tells of one collateral item that a scheme relied on, or that concerns the evidence.
 type Use struct {
 	// Index is the item's index in [Evidence.Collateral].
 	Index int

@@ -65,6 +65,26 @@ func revocation(chain []*x509.Certificate, collateral []attest.Collateral, at ti
 	return out, used
 }
 
+// spares returns the lists of the chain's issuers that were not relied on, by their
+// signatures alone.
+func (d *document) spares(collateral []attest.Collateral, used []attest.Use) []attest.Use {
+	var out []attest.Use
+	for _, l := range parseLists(collateral) {
+		if slices.ContainsFunc(used, func(u attest.Use) bool { return u.Index == l.index }) {
+			continue
+		}
+		for _, issuer := range d.chain[1:] {
+			if bytes.Equal(l.crl.RawIssuer, issuer.RawSubject) && l.crl.CheckSignatureFrom(issuer) == nil {
+				out = append(out, attest.Use{
+					Index: l.index, What: "revocation list of " + subject(issuer), From: l.crl.ThisUpdate, Until: l.crl.NextUpdate,
+				})
+				break
+			}
+		}
+	}
+	return out
+}
+
 // publishes reports whether c names, in whatever form, a place for its issuer's word on
 // revocation.
 func publishes(c *x509.Certificate) bool {

@@ -138,6 +138,7 @@ func (Scheme) Verify(ev *attest.Evidence, anchors *attest.Anchors, at time.Time)
 			Detail: "AWS publishes no TCB level of its hypervisor",
 		}},
 		Used:    a.used,
+		Spare:   d.spares(ev.Collateral, a.used),
 		Details: d.details(),
 	}
 	for _, r := range d.registers {

@@ -87,7 +87,7 @@ func (z azure) Verify(ev *attest.Evidence, anchors *attest.Anchors, at time.Time
 		KeyID:  quote.KeyID, Quoted: quote.Quoted, Registers: quote.Registers,
 		Counters: quote.Counters, Counter: quote.Counter, Device: quote.Device,
 		Identity: z.identity(hardware.Identity), Revocation: hardware.Revocation, Coherent: hardware.Coherent,
-		TCB: hardware.TCB, Measurements: hardware.Measurements, Attributes: hardware.Attributes, Used: hardware.Used,
+		TCB: hardware.TCB, Measurements: hardware.Measurements, Attributes: hardware.Attributes, Used: hardware.Used, Spare: hardware.Spare,
 		Details: z.details(p.report, quote, hardware),
 	}, nil
 }

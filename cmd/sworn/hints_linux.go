@@ -11,6 +11,7 @@ import (
 	"github.com/sworn-run/sworn/internal/launch/jail"
 	"github.com/sworn-run/sworn/internal/launch/oci"
 	"github.com/sworn-run/sworn/internal/launch/verity"
+	"github.com/sworn-run/sworn/sev/sevdev"
 	"github.com/sworn-run/sworn/tpm/tpmdev"
 )
 
@@ -45,6 +46,10 @@ func platformHint(err error) string {
 		{enroll.ErrRefused, "the enrolling party trusts makers by their roots: --roots DIR with tpm-ek/ there, the maker's CAs by --issuers here"},
 		{enroll.ErrServer, "is \"sworn enroll serve\" running there, --ca the CA of its certificate, and --cert of a CA in its --clients?"},
 		{enroll.ErrFile, "are --cert and --key a pair in PEM, and the other certificates of CAs? files of kept keys must be this user's, mode 0600, as they were written"},
+		{sevdev.ErrAbsent, "is this a confidential VM with Linux 6.7 or later, and the module sev-guest or tdx-guest loaded? sworn doctor"},
+		{sevdev.ErrDenied, "reports of confidential VMs are for root"},
+		{sevdev.ErrBusy, "another program asks for reports; try again when it has ended"},
+		{sevdev.ErrDevice, "sworn doctor"},
 		{tpmdev.ErrBusy, "another program holds the TPM; try again when it has ended"},
 		{launch.ErrBusy, "wait for the other launch, or use another TPM"},
 		{tpmdev.ErrAbsent, "is there a TPM? sworn doctor; a software TPM: sworn simulate tpm --dir DIR --detach"},

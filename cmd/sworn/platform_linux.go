@@ -165,7 +165,7 @@ NV where clouds keep it. State and keys persist in the folder.`,
 	fl.BoolVar(&detach, "detach", false, "leave it running in the background")
 	fl.BoolVar(&stop, "stop", false, "stop the one running in the folder")
 	folder(tpm, "dir")
-	cmd.AddCommand(tpm, a.vendorCommand())
+	cmd.AddCommand(tpm, a.vendorCommand(), a.teeCommand())
 	return cmd
 }
 

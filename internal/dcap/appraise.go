@@ -27,6 +27,8 @@ type Appraisal struct {
 	TCB attest.TCB
 	// Used are the collateral items that were relied on, ascending.
 	Used []attest.Use
+	// Spare are those that concern the quote and were not relied on, ascending.
+	Spare []attest.Use
 	// Details are the fields of header, QE report, PCK and collateral.
 	Details []attest.Detail
 }
@@ -63,6 +65,7 @@ func (q *Quote) Appraise(items []attest.Collateral, anchors *attest.Anchors, at 
 	a := &appraiser{q: q, at: at, documents: map[string][]*document{}, unread: map[string]error{}, used: map[int]attest.Use{}}
 	a.sort(items)
 	out := a.appraise(anchors)
+	out.Spare = a.spares()
 	out.Used = slices.SortedFunc(maps.Values(a.used), func(x, y attest.Use) int { return cmp.Compare(x.Index, y.Index) })
 	return out, nil
 }
