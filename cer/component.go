@@ -190,7 +190,7 @@ func (c *Component) imageProtected() bool {
 	volume := slices.ContainsFunc(c.Digest, func(d string) bool { return strings.HasPrefix(d, SchemeDMVerity) })
 	switch {
 	case c.Role == RoleManifest || c.Protection == "":
-		return c.Protection == "" && !(c.Role == RoleImage && volume)
+		return c.Protection == "" && (c.Role != RoleImage || !volume)
 	default:
 		return c.Protection == ProtectionDMVerity && volume && len(c.Digest) == 1
 	}

@@ -3,6 +3,7 @@ package verifier_test
 import (
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -44,6 +45,22 @@ func TestPins(t *testing.T) {
 		if (&attest.Anchors{Pins: pins}).Pinned(role, c) != nil {
 			t.Errorf("%s is pinned", f)
 		}
+	}
+}
+
+// TestSchemes: no two formats share a number or a name, and each has its own constants.
+func TestSchemes(t *testing.T) {
+	seen := map[string]bool{}
+	for _, s := range verifier.Schemes() {
+		d := s.Describe()
+		id := fmt.Sprint(d.Format)
+		if d.Format == 0 || d.Name == "" || d.RootRole == "" || d.QuotedHash.Size() == 0 || seen[id] || seen[d.Name] {
+			t.Errorf("%+v", d)
+		}
+		seen[id], seen[d.Name] = true, true
+	}
+	if !seen["tpm"] || !seen["nitro"] {
+		t.Errorf("formats %v", seen)
 	}
 }
 

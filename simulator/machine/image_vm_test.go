@@ -207,8 +207,8 @@ func TestImageVolume(t *testing.T) {
 	verdict(p.fetch(t, "other"), volume, "not trusted: components.match: ")
 
 	// A folder that the image has and something is added to holds both.
-	code, out := p.shell(t, "sworn run -q --tpm /dev/tpmrm0 --image-volume /mnt/engine.img.json --add /mnt/extra --record /tmp/added.cer.json -- busybox sh -c 'cat /mnt/*; busybox stat -f -c %t /mnt; echo z >/mnt/x || cat /etc/motd'")
-	if code != 0 || !strings.HasPrefix(out, "extra\ninner\n1021994\n") || !strings.Contains(out, "Read-only file system") || !strings.HasSuffix(out, "the text\n") {
+	code, out := p.shell(t, "sworn run -q --tpm /dev/tpmrm0 --image-volume /mnt/engine.img.json --add /mnt/extra --record /tmp/added.cer.json -- busybox sh -c 'cat /mnt/*; busybox stat -f -c %t /mnt; echo z 2>/dev/null >/mnt/x || cat /etc/motd'")
+	if code != 0 || out != "extra\ninner\n1021994\nthe text\n" {
 		t.Errorf("with a file added: %d: %s", code, out)
 	}
 	t.Run("attacked", func(t *testing.T) { p.attackImage(t) })

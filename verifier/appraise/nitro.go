@@ -146,7 +146,11 @@ func (a *appraisal) asked(b *bundle, name string, d *nitro.Appraisal) error {
 			a.proven(name, x.name, "%s, as whoever asked for the document had it say", hex.EncodeToString(x.data))
 		}
 	}
-	if d.Nonce == nil {
+	switch {
+	case d.Nonce != nil:
+	case d.Kind == nitro.Enclave && len(b.nonces) > 0:
+		return a.against(name, b.nonces[0].Name, "the document has no nonce, %x was asked for", b.nonces[0].Data)
+	default: // A NitroTPM's may be in the quote.
 		a.open(name, "freshness", "the document has no nonce")
 		return nil
 	}

@@ -144,6 +144,7 @@ func (h *hypervisor) document(tb testing.TB, member string, registers [][]byte, 
 func TestNitro(t *testing.T) {
 	h, other := newHypervisor(t), newHypervisor(t)
 	doc := h.document(t, "pcrs", nitroRegisters(16, nil), []byte("nonce"), []byte("key"))
+	plain := h.document(t, "pcrs", nitroRegisters(16, nil), nil, nil)
 	bad := bytes.Clone(doc)
 	bad[len(bad)-1] ^= 1
 	debug := h.document(t, "pcrs", nitroRegisters(16, map[int][]byte{0: make([]byte, 48)}), nil, nil)
@@ -165,6 +166,8 @@ func TestNitro(t *testing.T) {
 		"its nonce":                   {Input{Files: []File{{"d", doc}, {"nonce", []byte("nonce")}}}, nil},
 		"its nonce in text":           {Input{Files: []File{{"d", doc}, {"nonce", []byte(hexOf([]byte("nonce")))}}}, nil},
 		"another nonce":               {Input{Files: []File{{"d", doc}, {"nonce", []byte("other")}}}, ErrRefused},
+		"a nonce and none in it":      {Input{Files: []File{{"d", plain}, {"nonce", []byte("nonce")}}}, ErrRefused},
+		"no nonce":                    {Input{Files: []File{{"d", plain}}}, nil},
 		"no revocation":               {Input{Files: []File{{"d", doc}, {"x.crl", h.crl(t, 7)}}, Strict: true, Anchors: h.anchors()}, nil},
 		"revoked":                     {Input{Files: []File{{"d", doc}, {"x.crl", h.crl(t, 2)}}, Anchors: h.anchors()}, ErrRefused},
 		"revoked, in PEM":             {Input{Files: []File{{"d", doc}, {"x.pem", pemCRL}}, Anchors: h.anchors()}, ErrRefused},

@@ -18,7 +18,7 @@ import (
 )
 
 // Image is a container image whose files are the job's root, read-only, beside
-// the Files and Volumes of the Spec.
+// the Files and Volumes of the Spec. They are unpacked, or mounted from a volume.
 type Image struct {
 	// Ref says where the image lies, as package oci reads it, with its digest; empty
 	// with a Volume.

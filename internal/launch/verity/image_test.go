@@ -44,6 +44,7 @@ func imageFolder(t *testing.T, when time.Time) string {
 // The same image and salt give the same volume, whenever it was unpacked, and what it
 // says of itself stands in it and in its description.
 func TestMakeImage(t *testing.T) {
+	t.Setenv("TZ", "UTC") // dump.erofs shows the time here
 	dir := t.TempDir()
 	volume := func(name string, when time.Time, image *Image) ([]byte, *Volume) {
 		t.Helper()
