@@ -67,10 +67,10 @@ const (
 // parseVEK reads a certificate of a VCEK or VLEK. Its chain is judged elsewhere.
 func parseVEK(c *x509.Certificate) (*vek, error) {
 	v := &vek{cert: c}
-	switch c.Subject.CommonName {
-	case nameVCEK:
+	switch cn := c.Subject.CommonName; {
+	case named(cn, nameVCEK):
 		v.signer = signerVCEK
-	case nameVLEK:
+	case named(cn, nameVLEK):
 		v.signer = signerVLEK
 	default:
 		return nil, fmt.Errorf("certificate of %s, want %s or %s: %w", subject(c), nameVCEK, nameVLEK, attest.ErrForm)
