@@ -13,7 +13,7 @@ import (
 // A quote of a simulated platform, by itself and with what its vendor says of it.
 func ExampleScheme_Verify() {
 	at := time.Date(2026, 3, 15, 12, 0, 0, 0, time.UTC)
-	vendor, err := dcaptest.New(at)
+	vendor, err := dcaptest.New(at, "Intel")
 	if err != nil {
 		panic(err)
 	}
@@ -53,7 +53,7 @@ func ExampleScheme_Verify() {
 
 // Hosts pad quotes: what is behind one is covered by nothing.
 func ExampleSurplus() {
-	vendor, err := dcaptest.New(time.Date(2026, 3, 15, 12, 0, 0, 0, time.UTC))
+	vendor, err := dcaptest.New(time.Date(2026, 3, 15, 12, 0, 0, 0, time.UTC), "Intel")
 	if err != nil {
 		panic(err)
 	}
