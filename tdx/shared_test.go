@@ -278,7 +278,11 @@ func TestFirmwareLog(t *testing.T) {
 // digest of what the paravisor says, and zeros.
 func TestAzure(t *testing.T) {
 	dir := filepath.Join(shared(t), "azure-tdx", "aztdx-trustee-v1")
-	ev, err := tdx.NewEvidence(0, read(t, dir, "td_quote.bin"))
+	quote, surplus, err := tdx.Surplus(read(t, dir, "td_quote.bin"))
+	if err != nil || len(surplus) != 70 {
+		t.Fatal(len(surplus), err)
+	}
+	ev, err := tdx.NewEvidence(0, quote)
 	if err != nil {
 		t.Fatal(err)
 	}
