@@ -243,7 +243,7 @@ func (a *appraiser) choose(kind string, signers []*supplied) (*document, attest.
 		a.signers = append(a.signers, bestSigner)
 	}
 	if bestRank == stale {
-		return best, attest.Finding{Detail: fmt.Sprintf("the %s is not current at %s: it is of %s", name, a.at.UTC().Format(time.RFC3339), best.dates.String())}
+		return best, attest.Finding{Detail: fmt.Sprintf("the %s is not current at %s: it is of %s", name, a.at.UTC().Format(time.RFC3339), best.String())}
 	}
 	return best, attest.Finding{Status: attest.Passed}
 }

@@ -199,7 +199,7 @@ func TestIncoherent(t *testing.T) {
 		items[index].Data = must(dcaptest.Answer(f.Signer, member, document))(t)
 		return items
 	}
-	other := must(dcaptest.New(testTime))(t)
+	other := must(dcaptest.New(testTime, "other"))(t)
 	foreign := must(other.Collateral(true))(t)
 	mixed := slices.Clone(f.items)
 	mixed[0] = foreign[0]
@@ -274,7 +274,7 @@ func TestRevocation(t *testing.T) {
 		SerialNumber: big.NewInt(4711), Subject: f.PCK.Cert.Subject, NotBefore: day(-2), NotAfter: day(2), KeyUsage: x509.KeyUsageDigitalSignature,
 	}, f.PCK.Key))(t)
 	// A list of the same name by somebody else.
-	other := must(dcaptest.New(testTime))(t)
+	other := must(dcaptest.New(testTime, "other"))(t)
 	pck, ca, signer := f.PCK.Cert.SerialNumber, f.CA.Cert.SerialNumber, f.Signer.Cert.SerialNumber
 	for name, tc := range map[string]struct {
 		items []attest.Collateral
@@ -348,7 +348,7 @@ func TestCopies(t *testing.T) {
 	certificate := func(c *x509.Certificate) attest.Collateral {
 		return attest.Collateral{Kind: attest.CollateralCertificate, Data: c.Raw}
 	}
-	other := must(dcaptest.New(testTime))(t)
+	other := must(dcaptest.New(testTime, "other"))(t)
 	// The CA's certificate, issued anew over the same key.
 	t2 := *f.CA.Cert
 	t2.SerialNumber, t2.NotBefore = big.NewInt(77), testTime.AddDate(0, -1, 0)
@@ -415,7 +415,7 @@ func TestSigners(t *testing.T) {
 func TestForgedChain(t *testing.T) {
 	f := newFixture(t, true)
 	q := must(ParseQuote(f.quote))(t)
-	other := must(dcaptest.New(testTime))(t)
+	other := must(dcaptest.New(testTime, "other"))(t)
 	wrong := other.Anchors()
 	for name, tc := range map[string]struct {
 		anchors *attest.Anchors
@@ -482,7 +482,7 @@ func TestChain(t *testing.T) {
 			f.PCK = must(f.Issue(&f.CA, "Intel SGX PCK Certificate", nil))(t)
 		},
 		"CA by another": func(t *testing.T, f *fixture) {
-			other := must(dcaptest.New(testTime))(t)
+			other := must(dcaptest.New(testTime, "other"))(t)
 			f.CA = other.CA
 			f.PCK = must(f.Issue(&f.CA, "Intel SGX PCK Certificate", nil))(t)
 		},

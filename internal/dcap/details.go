@@ -62,7 +62,13 @@ func (r *Report) Details() []attest.Detail {
 }
 
 // numbers writes components for people.
-func numbers(list []uint8) string { return strings.Trim(fmt.Sprint(list), "[]") }
+func numbers(list []uint8) string {
+	var words []string
+	for _, n := range list {
+		words = append(words, fmt.Sprint(n))
+	}
+	return strings.Join(words, " ")
+}
 
 // documentDetails returns numbers and dates of the documents that count.
 func documentDetails(documents ...*document) []attest.Detail {
@@ -78,7 +84,7 @@ func documentDetails(documents ...*document) []attest.Detail {
 		out = append(out,
 			detail(name, d.subject()),
 			detail(name+" tcbEvaluationDataNumber", fmt.Sprint(d.evaluation)),
-			detail(name+" issueDate, nextUpdate", d.dates.String()))
+			detail(name+" issueDate, nextUpdate", d.String()))
 	}
 	return out
 }
