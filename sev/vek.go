@@ -207,10 +207,9 @@ func asn1Byte(der []byte) (uint8, error) {
 	return 0, fmt.Errorf("%d bytes that are no INTEGER of 0 to 255: %w", len(der), attest.ErrForm)
 }
 
-// asn1Name reads a DER IA5String or UTF8String of printable ASCII, without a byte
-// after it.
+// asn1Name reads a DER IA5String of printable ASCII, without a byte after it.
 func asn1Name(der []byte) (string, error) {
-	if len(der) < 3 || der[0] != asn1.TagIA5String && der[0] != asn1.TagUTF8String || der[1] >= 0x80 || int(der[1]) != len(der)-2 {
+	if len(der) < 3 || der[0] != asn1.TagIA5String || der[1] >= 0x80 || int(der[1]) != len(der)-2 {
 		return "", fmt.Errorf("%d bytes that are no short string: %w", len(der), attest.ErrForm)
 	}
 	for _, b := range der[2:] {
