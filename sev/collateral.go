@@ -66,7 +66,8 @@ func gather(items []attest.Collateral, anchors *attest.Anchors, cache *Cache, at
 				m.certificates = append(m.certificates, certificate{c, i})
 			}
 		case item.Kind == attest.CollateralCRL && len(item.Data) <= limits.CollateralItem:
-			if l, err := x509.ParseRevocationList(item.Data); err == nil {
+			// The library lets bytes follow the list.
+			if l, err := x509.ParseRevocationList(item.Data); err == nil && len(l.Raw) == len(item.Data) {
 				m.lists = append(m.lists, list{l, i})
 			}
 		}

@@ -195,9 +195,15 @@ type span struct{ from, to int }
 // reserved returns the bytes that must be zero in this version of the report.
 func (p *report) reserved() []span {
 	out := []span{
-		{0x4C, 0x50}, {0x18B, 0x1A0}, {0x1EB, 0x1EC}, {0x1EF, 0x1F0}, {0x208, signedSize},
+		{0x4C, 0x50},
+		{0x18B, 0x1A0},
+		{0x1EB, 0x1EC},
+		{0x1EF, 0x1F0},
+		{0x208, signedSize},
 		// The signature: R and S are 72 bytes each, of which P-384 needs 48.
-		{signedSize + 48, signedSize + 72}, {signedSize + 120, signedSize + 144}, {signedSize + 144, ReportSize},
+		{signedSize + 48, signedSize + 72},
+		{signedSize + 120, signedSize + 144},
+		{signedSize + 144, ReportSize},
 	}
 	if !p.hasCPU() {
 		out = append(out, span{0x188, 0x18B})

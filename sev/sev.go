@@ -78,6 +78,16 @@ func NewEvidence(slot uint8, report []byte) (*attest.Evidence, error) {
 	return &attest.Evidence{Slot: slot, Format: Format, Parts: []attest.Part{{Name: PartReport, Data: report}}}, nil
 }
 
+// SplitReport cuts a file of somebody else's after its report: the report, and what
+// follows it and nobody signed. The error wraps [attest.ErrForm] for a file of fewer
+// than [ReportSize] bytes. Evidence has no surplus; this serves whoever has to say so.
+func SplitReport(b []byte) (report, surplus []byte, err error) {
+	if len(b) < ReportSize {
+		return nil, nil, fmt.Errorf("report of %d bytes, want %d: %w", len(b), ReportSize, attest.ErrForm)
+	}
+	return b[:ReportSize:ReportSize], b[ReportSize:], nil
+}
+
 // Scheme appraises SEV-SNP reports. Its zero value is ready to use, and safe for
 // concurrent use.
 type Scheme struct {
