@@ -49,6 +49,7 @@ Kinds, told by the content where --kind is not given:
   ima        a list of measured files, binary or ASCII
   azure-snp  a confidential VM on Azure: the report of the paravisor (NV 0x01400001),
              a quote of the virtual TPM and its register values, certificates of AMD's
+  azure-tdx  the same with a TD quote and Intel's collateral
 
 A quote is accepted if its signature and digest cover what was received and nothing
 contradicts it; with --strict also a trusted root must vouch for its key, as a key
@@ -91,7 +92,7 @@ Exit status: 0 accepted, or every judged item agrees; 1 refused, or one does not
 		},
 	}
 	fl := cmd.Flags()
-	fl.StringVar(&f.kind, "kind", "", "`KIND` of evidence: tpm, eventlog, ccel, ima or azure-snp (default: what the content says)")
+	fl.StringVar(&f.kind, "kind", "", "`KIND` of evidence: tpm, eventlog, ccel, ima, azure-snp or azure-tdx (default: what the content says)")
 	fl.StringVar(&f.at, "at", "", "judge certificates at `TIME` (RFC 3339 or YYYY-MM-DD; default: now)")
 	fl.BoolVar(&f.strict, "strict", false, "accept a quote only if a trusted root vouches for its key")
 	fl.StringVar(&f.roots, "roots", "", "roots `DIR`, added to the built-in pins")

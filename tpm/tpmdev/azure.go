@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/sworn-run/sworn/attest"
+	"github.com/sworn-run/sworn/internal/dcap"
 	"github.com/sworn-run/sworn/internal/hcl"
 	"github.com/sworn-run/sworn/tpm"
 )
@@ -88,9 +89,15 @@ func (a *azure) open(l *link) error {
 	if a.report.Type != hcl.TDX {
 		return nil
 	}
-	if a.quote, err = a.metadata.quote(l.ctx, a.report.Hardware); err != nil {
+	quote, err := a.metadata.quote(l.ctx, a.report.Hardware)
+	if err != nil {
 		return fail("getting the TD quote", err)
 	}
+	n, err := dcap.Length(quote)
+	if err != nil {
+		return fail("reading the TD quote", err)
+	}
+	a.quote = quote[:n:n] // the service pads it with zeros
 	if err := hcl.MatchQuote(a.report.Hardware, a.quote); err != nil {
 		return fail("reading the TD quote", err)
 	}

@@ -35,6 +35,7 @@ import (
 	"github.com/sworn-run/sworn/attest"
 	"github.com/sworn-run/sworn/internal/limits"
 	"github.com/sworn-run/sworn/sev"
+	"github.com/sworn-run/sworn/tdx"
 	"github.com/sworn-run/sworn/verifier"
 )
 
@@ -59,10 +60,12 @@ const (
 	// ties that TPM to AMD SEV-SNP: the paravisor's report and the certificates of the
 	// key that signed the hardware's report in it.
 	AzureSNP Kind = "azure-snp"
+	// AzureTDX is the same for Intel TDX: with a TD quote and its collateral.
+	AzureTDX Kind = "azure-tdx"
 )
 
 // Kinds returns the kinds of this version.
-func Kinds() []Kind { return []Kind{TPM, EventLog, CCEL, IMA, AzureSNP} }
+func Kinds() []Kind { return []Kind{TPM, EventLog, CCEL, IMA, AzureSNP, AzureTDX} }
 
 // File is one file of a set of evidence.
 type File struct {
@@ -155,6 +158,8 @@ func Appraise(in Input) (*Report, error) {
 		err = a.logs()
 	case AzureSNP:
 		err = a.azure(verifier.AzureSNP(sev.Scheme{}))
+	case AzureTDX:
+		err = a.azure(verifier.AzureTDX(tdx.Scheme{}))
 	default:
 		err = a.lists()
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sworn-run/sworn/attest"
 	"github.com/sworn-run/sworn/internal/hcl"
+	"github.com/sworn-run/sworn/tdx"
 	"github.com/sworn-run/sworn/tpm"
 )
 
@@ -23,8 +24,9 @@ const upToDate = "UpToDate"
 type azureBundle struct {
 	report *File
 	parsed *hcl.Report
-	// td is the TD quote.
-	td *File
+	// td is the TD quote, surplus the number of bytes after it.
+	td      *File
+	surplus int
 	// runtime are files that say that they are the runtime data.
 	runtime    []*File
 	collateral []attest.Collateral
@@ -195,7 +197,12 @@ func (b *azureBundle) dropAK() (names []string) {
 func (b *azureBundle) evidence(format attest.Format) (*attest.Evidence, error) {
 	ev := &attest.Evidence{Format: format, Collateral: b.collateral, Parts: []attest.Part{{Name: hcl.PartReport, Data: b.report.Data}}}
 	if b.td != nil {
-		ev.Parts = append(ev.Parts, attest.Part{Name: hcl.PartQuote, Data: b.td.Data})
+		quote, surplus, err := tdx.Surplus(b.td.Data)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", b.td.Name, err)
+		}
+		b.surplus = len(surplus)
+		ev.Parts = append(ev.Parts, attest.Part{Name: hcl.PartQuote, Data: quote})
 	}
 	q := &b.tpm.quotes[0]
 	sig := q.sig
@@ -240,6 +247,9 @@ func (a *appraisal) azureClaims(b *azureBundle, c *attest.Claims) {
 	a.proven(b.report.Name, "report data", "%x, the digest of the runtime data, signed by the hardware", b.parsed.ReportData()[:b.parsed.Hash.Size()])
 	if b.td != nil {
 		a.proven(b.td.Name, "TD quote", "is over the TDREPORT of %s", b.report.Name)
+		if b.surplus > 0 {
+			a.open(b.td.Name, "surplus", "%d bytes follow the quote, and nothing covers them", b.surplus)
+		}
 	}
 	a.proven(q, "signature", "by the AK that the runtime data names")
 	a.proven(q, "key", "restricted signing key fixed in its TPM, in the endorsement hierarchy: the signed qualified name is that of Azure's kind of AK")
@@ -303,16 +313,16 @@ func (a *appraisal) strictly(c *attest.Claims, status bool) error {
 }
 
 // azureKind tells by the paravisor's report of which kind the evidence is; empty if there
-// is none, or not one of this version.
+// is none.
 func azureKind(files []File) Kind {
 	for i := range files {
 		if !bytes.HasPrefix(files[i].Data, beginReport) {
 			continue
 		}
-		// One that is malformed is taken for such, and says why it is none.
-		if r, err := hcl.Parse(files[i].Data); err != nil || r.Type == hcl.SNP {
-			return AzureSNP
+		if r, err := hcl.Parse(files[i].Data); err == nil && r.Type == hcl.TDX {
+			return AzureTDX
 		}
+		return AzureSNP // One that is malformed says why it is none.
 	}
 	return ""
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/sworn-run/sworn/attest"
 	"github.com/sworn-run/sworn/sev"
+	"github.com/sworn-run/sworn/tdx"
 	"github.com/sworn-run/sworn/tpm"
 )
 
@@ -228,7 +229,7 @@ func TestShared(t *testing.T) {
 		}
 	}
 	t.Log(counts)
-	if counts["agree"] < 24 {
+	if counts["agree"] < 25 {
 		t.Errorf("only %d items agree", counts["agree"])
 	}
 }
@@ -255,7 +256,7 @@ func sharedRoots(t *testing.T, dir string, items []Item) *attest.Anchors {
 			files = append(files, sharedFiles(t, dir, &items[i])...)
 		}
 	}
-	a := WithCertificates(&attest.Anchors{Pins: append(tpm.Pins(), sev.Pins()...)}, files)
+	a := WithCertificates(&attest.Anchors{Pins: slices.Concat(tpm.Pins(), sev.Pins(), tdx.Pins())}, files)
 	if len(a.Roots) < 50 {
 		t.Fatalf("%d certificates of %d files", len(a.Roots), len(files))
 	}
