@@ -274,9 +274,13 @@ type Claims struct {
 	// Attributes are the signed numbers, in the order of the manual; each name is one of
 	// [Description.Attributes] and stands once.
 	Attributes []Attribute
-	// Used are the collateral items that were relied on, ascending by index. What is not
-	// among them counted for nothing.
+	// Used are the collateral items that were relied on, ascending by index.
 	Used []Use
+	// Spare are those on which nothing rests, though they are what they should be and of
+	// this platform: another is newer, or the root is not trusted that they belong to.
+	// Whether an item is among these or those depends on neither anchors nor time but for
+	// which of the two; one that is among neither counted for nothing.
+	Spare []Use
 	// Details are the decoded fields in the order of the manual.
 	Details []Detail
 }

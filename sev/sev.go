@@ -129,7 +129,7 @@ func (Scheme) Describe() attest.Description {
 // The error wraps [attest.ErrArgument] for nil evidence or a zero time,
 // [attest.ErrForm] for a report that does not parse exactly or is not of the form
 // that its certificate's product has, [attest.ErrSignature] if no key of a supplied
-// certificate signed it (also if none was supplied), and [attest.ErrMode] for a
+// certificate signed it, [attest.ErrNoKey] if none was supplied, and [attest.ErrMode] for a
 // report that names no key as its signer or a masked one, of a guest that may be
 // debugged, or that the host asked for.
 func (s Scheme) Verify(ev *attest.Evidence, anchors *attest.Anchors, at time.Time) (*attest.Claims, error) {
@@ -160,7 +160,7 @@ func (s Scheme) Verify(ev *attest.Evidence, anchors *attest.Anchors, at time.Tim
 	if err := p.checkMode(); err != nil {
 		return nil, fmt.Errorf("checking the report: %w", err)
 	}
-	return p.claims(m, m.chain(all, anchors)), nil
+	return p.claims(m, m.chain(all, anchors), all), nil
 }
 
 // reportOf parses the one part.
@@ -179,7 +179,7 @@ func reportOf(ev *attest.Evidence) (*report, error) {
 }
 
 // claims judges the chain and puts everything together.
-func (p *report) claims(m *material, c *chain) *attest.Claims {
+func (p *report) claims(m *material, c *chain, all []candidate) *attest.Claims {
 	identity := c.identity(p)
 	established := identity.Status == attest.Passed
 	coherent := c.leaf.fits(p)
@@ -187,6 +187,7 @@ func (p *report) claims(m *material, c *chain) *attest.Claims {
 		coherent = attest.Finding{Detail: "no established chain above the certificate that the report fits"}
 	}
 	revocation, list := m.revocation(c)
+	used := c.used(list)
 	return &attest.Claims{
 		Format:       Format,
 		KeyID:        sha256.Sum256(p.reportID),
@@ -197,7 +198,8 @@ func (p *report) claims(m *material, c *chain) *attest.Claims {
 		TCB:          p.appraiseTCB(c.leaf.vek, established),
 		Measurements: p.measured(),
 		Attributes:   p.stated(),
-		Used:         c.used(list),
+		Used:         used,
+		Spare:        m.spares(c, all, used),
 		Details:      p.details(c.leaf.vek),
 	}
 }

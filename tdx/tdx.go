@@ -168,6 +168,7 @@ func (Scheme) Verify(ev *attest.Evidence, anchors *attest.Anchors, at time.Time)
 		Measurements: states(q.TD),
 		Attributes:   numbers(q.TD),
 		Used:         a.Used,
+		Spare:        a.Spare,
 		Details:      append(a.Details, details(q.TD)...),
 	}
 	c.TCB.Versions = append(versions(q.TD), c.TCB.Versions...)

@@ -26,8 +26,8 @@ func vendorKind(kind string) bool {
 
 // checkCollateralUse says which collateral item no check uses, or nothing. First
 // stand the signatures of components, in the order of the first components that have
-// them; one of several is there once. Then what vendors signed, each item relied on by
-// a slot's scheme. Last the logs of what booted. So none can be left out or moved and
+// them; one of several is there once. Then what vendors signed, each item of
+// concern to a slot's evidence. Last the logs of what booted. So none can be left out or moved and
 // nothing is different.
 func (a *appraisal) checkCollateralUse() string {
 	items := a.collateral()
@@ -44,12 +44,12 @@ func (a *appraisal) checkCollateralUse() string {
 	return a.signaturesUsed(items)
 }
 
-// usedItems are the indices of the collateral items that schemes relied on.
+// usedItems are the indices of the collateral items that concern some slot's evidence.
 func (a *appraisal) usedItems() map[int]bool {
 	out := map[int]bool{}
 	for i := range a.slots {
 		if c := a.slots[i].claims; c != nil {
-			for _, u := range c.Used {
+			for _, u := range slices.Concat(c.Used, c.Spare) {
 				out[u.Index] = true
 			}
 		}

@@ -3,7 +3,10 @@ package verifier_test
 import (
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/sworn-run/sworn/attest"
@@ -18,8 +21,11 @@ func TestPins(t *testing.T) {
 		t.Fatal("no pins")
 	}
 	for _, p := range pins {
-		if p.Role != "tpm-ek" && p.Role != "tpm-ak" {
+		if !slices.Contains([]string{"tpm-ek", "tpm-ak", "amd-ark", "intel-sgx", "aws-nitro"}, p.Role) {
 			t.Errorf("role %q", p.Role)
+		}
+		if strings.Contains(strings.ToUpper(p.Subject), "SIMULATED") {
+			t.Errorf("%s is simulated", p.Subject)
 		}
 	}
 	files, err := filepath.Glob(filepath.Join("..", "testdata", "golden", "roots", "*", "*.pem"))
@@ -39,6 +45,22 @@ func TestPins(t *testing.T) {
 		if (&attest.Anchors{Pins: pins}).Pinned(role, c) != nil {
 			t.Errorf("%s is pinned", f)
 		}
+	}
+}
+
+// TestSchemes: no two formats share a number or a name, and each has its own constants.
+func TestSchemes(t *testing.T) {
+	seen := map[string]bool{}
+	for _, s := range verifier.Schemes() {
+		d := s.Describe()
+		id := fmt.Sprint(d.Format)
+		if d.Format == 0 || d.Name == "" || d.RootRole == "" || d.QuotedHash.Size() == 0 || seen[id] || seen[d.Name] {
+			t.Errorf("%+v", d)
+		}
+		seen[id], seen[d.Name] = true, true
+	}
+	if !seen["tpm"] || !seen["nitro"] {
+		t.Errorf("formats %v", seen)
 	}
 }
 

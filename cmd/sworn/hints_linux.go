@@ -11,13 +11,14 @@ import (
 	"github.com/sworn-run/sworn/internal/launch/jail"
 	"github.com/sworn-run/sworn/internal/launch/oci"
 	"github.com/sworn-run/sworn/internal/launch/verity"
+	"github.com/sworn-run/sworn/sev/sevdev"
 	"github.com/sworn-run/sworn/tpm/tpmdev"
 )
 
 // platformHint returns the hint for errors of devices and launches.
 func platformHint(err error) string {
 	if errors.Is(err, verity.ErrUnsupported) {
-		return "dm-verity needs root and a kernel with it (modprobe dm-verity); or give the folder itself, which is copied: --weights FOLDER"
+		return "dm-verity needs root and a kernel with it (modprobe dm-verity); or give what is copied: --weights FOLDER, --image oci:DIR"
 	}
 	// What is wrong with a file of the job, before what is wrong with the job.
 	if errors.Is(err, launch.ErrUsage) {
@@ -45,12 +46,17 @@ func platformHint(err error) string {
 		{enroll.ErrRefused, "the enrolling party trusts makers by their roots: --roots DIR with tpm-ek/ there, the maker's CAs by --issuers here"},
 		{enroll.ErrServer, "is \"sworn enroll serve\" running there, --ca the CA of its certificate, and --cert of a CA in its --clients?"},
 		{enroll.ErrFile, "are --cert and --key a pair in PEM, and the other certificates of CAs? files of kept keys must be this user's, mode 0600, as they were written"},
+		{sevdev.ErrAbsent, "is this a confidential VM with Linux 6.7 or later, and the module sev-guest or tdx-guest loaded? sworn doctor"},
+		{sevdev.ErrDenied, "reports of confidential VMs are for root"},
+		{sevdev.ErrBusy, "another program asks for reports; try again when it has ended"},
+		{sevdev.ErrDevice, "sworn doctor"},
 		{tpmdev.ErrBusy, "another program holds the TPM; try again when it has ended"},
 		{launch.ErrBusy, "wait for the other launch, or use another TPM"},
 		{tpmdev.ErrAbsent, "is there a TPM? sworn doctor; a software TPM: sworn simulate tpm --dir DIR --detach"},
 		{tpmdev.ErrCounter, "choose another index: --tpm-nv 0x01807378; or remove what is there: tpm2_nvundefine INDEX"},
 		{tpmdev.ErrUsage, "--tpm /dev/tpmrm0, unix:PATH or tcp:HOST:PORT"},
 		{tpmdev.ErrDevice, "sworn doctor"},
+		{verity.ErrKind, "weights are given as --weights verity:FILE.json, an image as --image-volume FILE.json"},
 		{verity.ErrVolume, "give the FILE.json that sworn protect --volume FILE wrote, with FILE as it was written beside it"},
 		{launch.ErrSignature, "are these the weights that were signed, and is this the signer's key? nothing was run"},
 		{jail.ErrSpec, "weights that do not fit into memory want --protect verity: sworn protect --help"},

@@ -41,7 +41,7 @@ instead of the vendors' roots that are built in.`,
     --waive launcher.rooted="software TPM: nothing was booted" -- \
     tesseract stdin stdout --tessdata-dir {weights.dir} -l eng`,
 		RunE: func(cmd *cobra.Command, command []string) error {
-			if len(command) == 0 && j.image == "" && j.imageArchive == "" {
+			if len(command) == 0 && !j.hasImage() {
 				return usage("sworn policy from-files --roots DIR -- COMMAND ARGUMENT…", "no command given")
 			}
 			for _, u := range j.reads(command) {
@@ -165,7 +165,7 @@ NV where clouds keep it. State and keys persist in the folder.`,
 	fl.BoolVar(&detach, "detach", false, "leave it running in the background")
 	fl.BoolVar(&stop, "stop", false, "stop the one running in the folder")
 	folder(tpm, "dir")
-	cmd.AddCommand(tpm, a.vendorCommand())
+	cmd.AddCommand(tpm, a.vendorCommand(), a.teeCommand())
 	return cmd
 }
 

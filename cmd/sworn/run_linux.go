@@ -36,6 +36,7 @@ type jobFlags struct {
 	weights, config, add, params, env, limits, devices []string
 	signatures, signers, identities                    []string
 	input, protect, image, imageArchive, imageStore    string
+	imageVolume                                        string
 	sigstore                                           string
 	flat, network                                      bool
 }
@@ -45,6 +46,13 @@ type deviceFlags struct {
 	tpm, bank, ak string
 	pcr           uint32
 	nv            string
+	// tee are the kinds of evidence, one for each slot.
+	tee []string
+	// vmpl is the privilege level to report from, if vmplGiven.
+	vmpl      uint
+	vmplGiven bool
+	// metadata is where Azure's instance metadata service is; empty for its address.
+	metadata string
 }
 
 // runFlags are the flags of `sworn run`.
@@ -63,6 +71,7 @@ func (j *jobFlags) register(cmd *cobra.Command) {
 	j.registerModel(cmd)
 	fl.StringVar(&j.image, "image", "", "run in a container image: `oci:DIR[:TAG]` or oci:DIR@sha256:DIGEST, a layout in a folder; the command is looked up in it, and is its own if none is given")
 	fl.StringVar(&j.imageArchive, "image-archive", "", "run in a container image that is one `FILE`, of docker save or a layout, also FILE@sha256:DIGEST")
+	fl.StringVar(&j.imageVolume, "image-volume", "", "run in a container image that \"sworn protect --volume\" wrote into a volume, described by `FILE`: nothing is unpacked, and the kernel checks every read; needs root and dm-verity")
 	fl.StringVar(&j.imageStore, "image-store", "", "keep uncompressed layers in `DIR` (default sworn/images in the user's cache folder; none: nowhere); nothing in it is trusted")
 	fl.BoolVar(&j.flat, "flat", false, "record the flat SHA-256 of weights of any size, and of those under verity, which costs a reading")
 	fl.StringArrayVar(&j.devices, "device", nil, "let the job open a device, `PATH` (repeatable), such as /dev/nvidia0; the record says so")
@@ -83,8 +92,13 @@ func (d *deviceFlags) register(cmd *cobra.Command) {
 	fl.Uint32Var(&d.pcr, "pcr", 13, "the PCR that anchors the log, 0 to 15")
 	fl.StringVar(&d.bank, "bank", "", "the `BANK` the statement names (default sha256 where active)")
 	fl.StringVar(&d.ak, "ak", "auto", "attestation key: `auto` (the first there is), enrolled (by \"sworn enroll\"), provider (from NV, certified) or child (made here)")
+	fl.StringArrayVar(&d.tee, "tee", []string{teeAuto}, "the `KIND` of evidence (repeatable: one slot each): tpm, sev-snp, tdx, azure-snp, azure-tdx, or auto: the TPM that --tpm names, else TDX, SEV-SNP or a TPM, the first that is there")
+	fl.UintVar(&d.vmpl, "vmpl", 0, "the VMPL that SEV-SNP reports from, 0 to 3 (default: the guest's own)")
+	fl.StringVar(&d.metadata, "metadata", "", "the `URL` of Azure's instance metadata service (default http://169.254.169.254)")
 	choices(cmd, "ak", "auto", "enrolled", "provider", "child")
 	choices(cmd, "bank", "sha256", "sha384", "sha512")
+	choices(cmd, "tee", teeNames()...)
+	cmd.PreRun = func(cmd *cobra.Command, _ []string) { d.vmplGiven = cmd.Flags().Changed("vmpl") }
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -200,8 +214,8 @@ func stateDir(flag string) (string, error) {
 	}
 }
 
-// openDevice opens the TPM.
-func (d *deviceFlags) open(ctx context.Context, state string) (*tpmdev.TPM, error) {
+// options are those of a TPM, but for whose attestation key it is.
+func (d *deviceFlags) options() (tpmdev.Options, error) {
 	o := tpmdev.Options{Register: &d.pcr}
 	switch d.ak {
 	case "auto":
@@ -213,23 +227,29 @@ func (d *deviceFlags) open(ctx context.Context, state string) (*tpmdev.TPM, erro
 	case "child":
 		o.AK = tpmdev.Child
 	default:
-		return nil, usage("--ak auto", "attestation key %q: want auto, enrolled, provider or child", d.ak)
-	}
-	if err := d.useEnrolled(&o, state); err != nil {
-		return nil, err
+		return o, usage("--ak auto", "attestation key %q: want auto, enrolled, provider or child", d.ak)
 	}
 	if d.bank != "" {
 		alg, err := attest.ParseAlg(d.bank)
 		if err != nil || !alg.Accepted() {
-			return nil, usage("--bank sha256", "bank %q: want sha256, sha384 or sha512", d.bank)
+			return o, usage("--bank sha256", "bank %q: want sha256, sha384 or sha512", d.bank)
 		}
 		o.Bank = alg
 	}
-	index, err := d.counter()
+	var err error
+	o.Counter, err = d.counter()
+	return o, err
+}
+
+// open opens the TPM.
+func (d *deviceFlags) open(ctx context.Context, state string) (*tpmdev.TPM, error) {
+	o, err := d.options()
+	if err == nil {
+		err = d.useEnrolled(&o, state)
+	}
 	if err != nil {
 		return nil, err
 	}
-	o.Counter = index
 	if d.tpm == "simulator" {
 		return openSimulator(ctx, o)
 	}
@@ -299,20 +319,17 @@ func (a *app) runJob(ctx context.Context, f *runFlags, command []string) error {
 	if output != nil {
 		defer output.abandon()
 	}
-	dev, err := f.open(ctx, f.state)
+	dev, err := f.openAll(ctx, f.state)
 	if err != nil {
 		return err
 	}
-	defer dev.Close()
+	defer dev.close()
 	// A reader of our output that goes away must not end a launch half way: it
 	// would cost every later one in this register check log.sole.
 	pipe := make(chan os.Signal, 1)
 	signal.Notify(pipe, syscall.SIGPIPE)
 	defer signal.Stop(pipe)
-	o.Device = launch.Device{Attester: dev, Measurer: dev, Life: dev, Register: f.pcr, Boot: dev}
-	if f.nv != "" {
-		o.Device.Counter = dev
-	}
+	o.Device = dev.device
 	sink := &sink{w: o.Stdout}
 	o.Stdout = sink
 	bar := a.progress(f.quiet)
@@ -337,7 +354,7 @@ func (f *runFlags) options(ctx context.Context, command []string) (launch.Option
 		Disclose: f.disclose, Strict: f.isolation == "strict", Proc: f.proc, Timeout: f.timeout,
 		Now: time.Now, SelfCheck: selfCheck,
 	}
-	if len(command) == 0 && f.image == "" && f.imageArchive == "" {
+	if len(command) == 0 && !f.hasImage() {
 		return o, usage("sworn run --record FILE -- COMMAND ARGUMENT…", "no command given")
 	}
 	if f.record == "" {
@@ -354,6 +371,9 @@ func (f *runFlags) options(ctx context.Context, command []string) (launch.Option
 		return o, usage("--pcr 13", "--pcr %d: want 0 to 15, the others can be reset", f.pcr)
 	}
 	if _, err := f.counter(); err != nil {
+		return o, err
+	}
+	if err := f.checkTEE(); err != nil {
 		return o, err
 	}
 	job, err := f.job(ctx, command)

@@ -27,6 +27,8 @@ type Appraisal struct {
 	TCB attest.TCB
 	// Used are the collateral items that were relied on, ascending.
 	Used []attest.Use
+	// Spare are those that concern the quote and were not relied on, ascending.
+	Spare []attest.Use
 	// Details are the fields of header, QE report, PCK and collateral.
 	Details []attest.Detail
 }
@@ -63,6 +65,7 @@ func (q *Quote) Appraise(items []attest.Collateral, anchors *attest.Anchors, at 
 	a := &appraiser{q: q, at: at, documents: map[string][]*document{}, unread: map[string]error{}, used: map[int]attest.Use{}}
 	a.sort(items)
 	out := a.appraise(anchors)
+	out.Spare = a.spares()
 	out.Used = slices.SortedFunc(maps.Values(a.used), func(x, y attest.Use) int { return cmp.Compare(x.Index, y.Index) })
 	return out, nil
 }
@@ -108,8 +111,9 @@ func (a *appraiser) appraise(anchors *attest.Anchors) *Appraisal {
 		out.Identity.Finding = finding
 		return out.without()
 	}
-	info, infoFinding := a.choose(attest.CollateralTCBInfo)
-	qe, qeFinding := a.choose(attest.CollateralQEIdentity)
+	signers := a.findSigners()
+	info, infoFinding := a.choose(attest.CollateralTCBInfo, signers)
+	qe, qeFinding := a.choose(attest.CollateralQEIdentity, signers)
 	out.Coherent = worse(infoFinding, qeFinding)
 	if out.Coherent.Status == attest.Passed {
 		out.Coherent.Detail = "TCB info and QE identity are of this platform, signed, and current"
@@ -204,8 +208,7 @@ const (
 // choose returns the document of a kind that counts and a finding: passed, or what is
 // wrong with the one that came closest. One that is only not current is returned too:
 // it still tells whose enclaves are Intel's.
-func (a *appraiser) choose(kind string) (*document, attest.Finding) {
-	signers := a.findSigners()
+func (a *appraiser) choose(kind string, signers []*supplied) (*document, attest.Finding) {
 	name := "TCB info"
 	if kind == attest.CollateralQEIdentity {
 		name = "QE identity"

@@ -159,7 +159,8 @@ type Command struct {
 type Spec struct {
 	// Files are the files of the root, measured in this order.
 	Files []File
-	// Image is a container image that the root is filled with; nil for none. The
+	// Image is a container image that the root is filled with, or that is mounted into
+	// it; nil for none. The
 	// programs of Command need not be among the Files then: a name without a slash
 	// is looked for in the PATH of Command.Env.
 	Image *Image
