@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/sworn-run/sworn/attest"
@@ -26,7 +25,7 @@ func (m *material) candidates(p *report) ([]candidate, error) {
 	var other error
 	tried := map[string]bool{}
 	for _, c := range m.certificates {
-		if cn := c.Subject.CommonName; !named(cn, nameVCEK) && !named(cn, nameVLEK) {
+		if cn := c.Subject.CommonName; !called(cn, nameVCEK) && !called(cn, nameVLEK) {
 			continue
 		}
 		v, err := parseVEK(c.Certificate)
@@ -89,10 +88,6 @@ func (m *material) sort(p *report, all []candidate) ([]candidate, error) {
 	return out, nil
 }
 
-// named reports whether a common name is the one that AMD gives such a certificate, or
-// begins with it and a space: other makers say there who they are. A name proves nothing.
-func named(cn, want string) bool { return cn == want || strings.HasPrefix(cn, want+" ") }
-
 // chain is the certificates from the key that signed to a root.
 type chain struct {
 	leaf candidate
@@ -131,7 +126,7 @@ func (v *vek) intermediate() string {
 // chainOf looks for the issuer of one certificate, and its root.
 func (m *material) chainOf(leaf candidate, anchors *attest.Anchors) *chain {
 	best := &chain{leaf: leaf, found: attest.Finding{Detail: fmt.Sprintf("no certificate of %s is supplied", leaf.intermediate())}}
-	if !named(leaf.cert.Issuer.CommonName, leaf.intermediate()) {
+	if !called(leaf.cert.Issuer.CommonName, leaf.intermediate()) {
 		best.found = failed(leaf.cert, "is not issued by "+leaf.intermediate())
 		return best
 	}
@@ -184,7 +179,7 @@ func (m *material) root(c *chain, anchors *attest.Anchors) (*anchor, attest.Find
 		switch root := a.Certificate; {
 		case !bytes.Equal(root.RawSubject, issuer.RawIssuer):
 			continue
-		case !named(root.Subject.CommonName, name) || a.Product != "" && a.Product != string(line):
+		case !called(root.Subject.CommonName, name) || a.Product != "" && a.Product != string(line):
 			detail = fmt.Sprintf("is the root of another product than %s", line)
 		case !m.signed(root, issuer):
 			detail = "has not the key that signed that of " + subject(issuer)
