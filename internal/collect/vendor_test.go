@@ -1,0 +1,350 @@
+package collect
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha512"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"encoding/binary"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sworn-run/sworn/attest"
+)
+
+// day0 is the time of the tests.
+var day0 = time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+
+// authority is a CA of the tests. Its keys are of another kind than the vendor's: what is
+// looked at here is names.
+type authority struct {
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+}
+
+func newKey(t testing.TB, c elliptic.Curve) *ecdsa.PrivateKey {
+	t.Helper()
+	k, err := ecdsa.GenerateKey(c, rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+// issue makes a certificate; of a CA if key is nil, by itself if by is nil.
+func issue(t testing.TB, name string, by *authority, key *ecdsa.PrivateKey, more ...pkix.Extension) *authority {
+	t.Helper()
+	ca := key == nil
+	if ca {
+		key = newKey(t, elliptic.P256())
+	}
+	tmpl := &x509.Certificate{
+		SerialNumber: big.NewInt(int64(len(name))), Subject: pkix.Name{CommonName: name},
+		NotBefore: day0.AddDate(-1, 0, 0), NotAfter: day0.AddDate(5, 0, 0),
+		IsCA: ca, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign, ExtraExtensions: more,
+	}
+	if by == nil {
+		by = &authority{tmpl, key}
+	}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, by.cert, key.Public(), crypto.Signer(by.key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &authority{c, key}
+}
+
+// list makes a revocation list that is to be renewed a month after from.
+func (a *authority) list(t testing.TB, from time.Time) []byte {
+	t.Helper()
+	der, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{
+		Number: big.NewInt(from.Unix()), ThisUpdate: from, NextUpdate: from.AddDate(0, 1, 0),
+	}, a.cert, a.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
+}
+
+func pemOf(chain ...*authority) []byte {
+	var out []byte
+	for _, a := range chain {
+		out = append(out, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw})...)
+	}
+	return out
+}
+
+// published is what the vendors of the tests answer to path and query.
+type vendor struct {
+	*httptest.Server
+	mu      sync.Mutex
+	answers map[string]http.HandlerFunc
+	asked   []string
+}
+
+func newVendor(t testing.TB) *vendor {
+	t.Helper()
+	v := &vendor{answers: map[string]http.HandlerFunc{}}
+	v.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		v.mu.Lock()
+		v.asked = append(v.asked, r.URL.RequestURI())
+		h := v.answers[r.URL.RequestURI()]
+		v.mu.Unlock()
+		if h == nil {
+			http.NotFound(w, r)
+			return
+		}
+		h(w, r)
+	}))
+	t.Cleanup(v.Close)
+	return v
+}
+
+// on sets the answer to a path with its query.
+func (v *vendor) on(path string, h http.HandlerFunc) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.answers[path] = h
+}
+
+// requests returns what was asked since it was last called.
+func (v *vendor) requests() []string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	out := v.asked
+	v.asked = nil
+	return out
+}
+
+// body answers bytes, and headers in pairs.
+func body(b []byte, headers ...string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		for i := 0; i < len(headers); i += 2 {
+			w.Header().Set(headers[i], headers[i+1])
+		}
+		_, _ = w.Write(b)
+	}
+}
+
+// code answers a status, and headers in pairs.
+func code(n int, headers ...string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		for i := 0; i < len(headers); i += 2 {
+			w.Header().Set(headers[i], headers[i+1])
+		}
+		w.WriteHeader(n)
+	}
+}
+
+// pauses are what a client waited, without doing so.
+type pauses struct{ all []time.Duration }
+
+// testClient asks a vendor, at a time that can be set, and never waits.
+func testClient(t testing.TB, v *vendor, change func(*Options)) (*Client, *time.Time, *pauses) {
+	t.Helper()
+	now, waited := day0, &pauses{}
+	o := Options{KDS: v.URL, PCS: v.URL, CacheDir: t.TempDir() + "/kept", Now: func() time.Time { return now }}
+	if change != nil {
+		change(&o)
+	}
+	c, err := NewClient(&o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.pause = func(ctx context.Context, d time.Duration) error {
+		waited.all = append(waited.all, d)
+		return ctx.Err()
+	}
+	return c, &now, waited
+}
+
+// amd is AMD for one product, and one chip.
+type amd struct {
+	ark, ask, asvk, vcek, vlek *authority
+	report                     []byte
+	crl                        []byte
+}
+
+// cpus are family and model of the products.
+var cpus = map[string][2]byte{"Milan": {0x19, 0x01}, "Genoa": {0x19, 0x11}, "Turin": {0x1A, 0x02}}
+
+// newAMD makes the certificates of a chip and a report that it signs.
+func newAMD(t testing.TB, product string, version uint32) *amd {
+	t.Helper()
+	a := &amd{}
+	a.ark = issue(t, "ARK-"+product, nil, nil)
+	a.ask, a.asvk = issue(t, "SEV-"+product, a.ark, nil), issue(t, "SEV-VLEK-"+product, a.ark, nil)
+	a.vcek = issue(t, nameVCEK, a.ask, newKey(t, elliptic.P384()))
+	a.vlek = issue(t, nameVLEK, a.asvk, newKey(t, elliptic.P384()))
+	a.crl = a.ark.list(t, day0.AddDate(0, 0, -3))
+	r := make([]byte, reportSize)
+	binary.LittleEndian.PutUint32(r, version)
+	copy(r[offReported:], []byte{1, 2, 3, 4, 5, 6, 7, 88})
+	if version >= 3 {
+		r[offFamily], r[offFamily+1] = cpus[product][0], cpus[product][1]
+	}
+	for i := range 64 {
+		if product != "Turin" || i < 8 {
+			r[offChip+i] = byte(i + 1)
+		}
+	}
+	a.report = r
+	a.sign(t, a.vcek)
+	return a
+}
+
+// sign signs the report with another key.
+func (a *amd) sign(t testing.TB, by *authority) {
+	t.Helper()
+	flags := uint32(signedByVCEK)
+	if by == a.vlek {
+		flags = signedByVLEK
+	}
+	binary.LittleEndian.PutUint32(a.report[offFlags:], flags<<2)
+	sum := sha512.Sum384(a.report[:signedReport])
+	r, s, err := ecdsa.Sign(rand.Reader, by.key, sum[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, n := range []*big.Int{r, s} {
+		b := n.FillBytes(make([]byte, sizeScalar))
+		slices.Reverse(b)
+		copy(a.report[signedReport+i*sizeScalar:], b)
+	}
+}
+
+// The paths of the chip of newAMD.
+const (
+	chipMilan = "0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f202122232425262728292a2b2c2d2e2f303132333435363738393a3b3c3d3e3f40"
+	splMilan  = "?blSPL=01&teeSPL=02&snpSPL=07&ucodeSPL=88"
+)
+
+// publish has a vendor answer for the product as AMD does.
+func (a *amd) publish(v *vendor, product string) {
+	vcek := "/vcek/v1/" + product
+	path := vcek + "/" + chipMilan + splMilan
+	if product == "Turin" {
+		path = vcek + "/0102030405060708?fmcSPL=01&blSPL=02&teeSPL=03&snpSPL=04&ucodeSPL=88"
+	}
+	v.on(path, body(a.vcek.cert.Raw))
+	v.on(vcek+"/cert_chain", body(pemOf(a.ask, a.ark)))
+	v.on("/vlek/v1/"+product+"/cert_chain", body(pemOf(a.asvk, a.ark)))
+	v.on(vcek+"/crl", body(a.crl))
+	v.on("/vlek/v1/"+product+"/crl", body(a.crl))
+}
+
+// intel is Intel for one platform.
+type intel struct {
+	root, ca, signer, pck *authority
+	tcb, qe, crl, rootCRL []byte
+}
+
+// fmspc is that of the tests' platform.
+const fmspc = "50806f000000"
+
+// newIntel makes the certificates of a platform and what is published about it.
+func newIntel(t testing.TB, ca string, tdx bool) *intel {
+	t.Helper()
+	x := &intel{}
+	x.root = issue(t, nameRootCA, nil, nil)
+	x.ca, x.signer = issue(t, ca, x.root, nil), issue(t, "Intel SGX TCB Signing", x.root, nil)
+	oid := asn1.ObjectIdentifier{1, 2, 840, 113741, 1, 13, 1}
+	value, err := asn1.Marshal([]struct {
+		ID    asn1.ObjectIdentifier
+		Value []byte
+	}{{append(oid[:len(oid):len(oid)], 1), make([]byte, 16)}, {append(oid[:len(oid):len(oid)], 4), []byte{0x50, 0x80, 0x6F, 0, 0, 0}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.pck = issue(t, "Intel SGX PCK Certificate", x.ca, newKey(t, elliptic.P256()), pkix.Extension{Id: oid, Value: value})
+	x.date(t, day0.AddDate(0, 0, -3), tdx)
+	return x
+}
+
+// date makes everything that has dates anew.
+func (x *intel) date(t testing.TB, from time.Time, tdx bool) {
+	t.Helper()
+	tee, qe := "SGX", "QE"
+	if tdx {
+		tee, qe = "TDX", "TD_QE"
+	}
+	until := from.AddDate(0, 1, 0).Format(time.RFC3339)
+	x.tcb = fmt.Appendf(nil, `{"tcbInfo":{"id":%q,"version":3,"nextUpdate":%q,"fmspc":%q,"tcbLevels":[]},"signature":"00ff"}`, tee, until, strings.ToUpper(fmspc))
+	x.qe = fmt.Appendf(nil, `{"enclaveIdentity":{"id":%q,"version":2,"nextUpdate":%q},"signature":"00ff"}`, qe, until)
+	x.crl, x.rootCRL = x.ca.list(t, from), x.root.list(t, from)
+}
+
+// header is a chain as the PCS writes it in a header.
+func header(chain ...*authority) string {
+	return strings.ReplaceAll(url.QueryEscape(string(pemOf(chain...))), "+", "%20")
+}
+
+// publish has a vendor answer as Intel does.
+func (x *intel) publish(v *vendor, tee, ca string) {
+	v.on("/"+tee+"/certification/v4/tcb?fmspc="+strings.ToUpper(fmspc), body(x.tcb, headerTCBInfo, header(x.signer, x.root)))
+	v.on("/"+tee+"/certification/v4/qe/identity", body(x.qe, headerIdentity, header(x.signer, x.root)))
+	v.on("/sgx/certification/v4/pckcrl?ca="+ca+"&encoding=der", body(x.crl, headerCRL, header(x.ca, x.root)))
+	v.on("/sgx/certification/v4/rootcacrl", body(fmt.Appendf(nil, "%x", x.rootCRL)))
+}
+
+// quote makes a quote as far as it is read here.
+func (x *intel) quote(version uint16, tee uint32, size int) []byte {
+	le := binary.LittleEndian
+	b := le.AppendUint16(nil, version)
+	b = le.AppendUint16(b, 2)
+	b = le.AppendUint32(b, tee)
+	b = append(b, make([]byte, quoteHeader-8)...)
+	if version == 5 {
+		b = le.AppendUint16(b, 3)
+		b = le.AppendUint32(b, uint32(size))
+	}
+	b = append(b, make([]byte, size)...)
+	chain := append(pemOf(x.pck, x.ca, x.root), 0)
+	qe := append(make([]byte, qeReport), 3, 0, 'a', 'b', 'c')
+	qe = le.AppendUint16(qe, dataPCK)
+	qe = le.AppendUint32(qe, uint32(len(chain)))
+	qe = append(qe, chain...)
+	signature := make([]byte, signatureKey)
+	if version > 3 {
+		signature = le.AppendUint16(signature, dataQE)
+		signature = le.AppendUint32(signature, uint32(len(qe)))
+	}
+	signature = append(signature, qe...)
+	b = le.AppendUint32(b, uint32(len(signature)))
+	return append(b, signature...)
+}
+
+// evidence is one slot's.
+func evidence(part string, data []byte, hand ...attest.Collateral) *attest.Evidence {
+	return &attest.Evidence{Parts: []attest.Part{{Name: part, Data: data}}, Collateral: hand}
+}
+
+// kinds are the kinds of items, in order.
+func kinds(items []attest.Collateral) string {
+	var out []string
+	for _, x := range items {
+		out = append(out, x.Kind)
+	}
+	return strings.Join(out, " ")
+}
+
+func cert(a *authority) attest.Collateral {
+	return attest.Collateral{Kind: attest.CollateralCertificate, Data: a.cert.Raw}
+}
