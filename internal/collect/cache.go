@@ -90,7 +90,7 @@ func (c *cache) read(r *resource) (*entry, error) {
 		return nil, err
 	}
 	var e entry
-	if int64(len(b)) > limit || json.Unmarshal(b, &e) != nil {
+	if int64(len(b)) > limit || json.Unmarshal(b, &e, json.RejectUnknownMembers(true)) != nil {
 		return nil, fmt.Errorf("%s is no kept answer: %w", name, ErrAnswer)
 	}
 	if e.URL != r.url || len(e.Body) > r.limit || len(e.Chain) > maxChain || e.Sum != e.sum() {

@@ -176,9 +176,12 @@ func TestQuote(t *testing.T) {
 			got, problems := client.Evidence(t.Context(), evidence(partQuote, quote))
 			noProblems(t, problems)
 			want := []attest.Collateral{
-				{Kind: attest.CollateralTCBInfo, Data: x.tcb}, cert(x.signer), cert(x.root),
+				{Kind: attest.CollateralTCBInfo, Data: x.tcb},
+				cert(x.signer), cert(x.root),
 				{Kind: attest.CollateralQEIdentity, Data: x.qe},
-				{Kind: attest.CollateralCRL, Data: x.crl}, cert(x.ca), {Kind: attest.CollateralCRL, Data: x.rootCRL},
+				{Kind: attest.CollateralCRL, Data: x.crl},
+				cert(x.ca),
+				{Kind: attest.CollateralCRL, Data: x.rootCRL},
 			}
 			if d := cmp.Diff(want, got); d != "" {
 				t.Error(d)
@@ -383,4 +386,3 @@ func TestLabels(t *testing.T) {
 		t.Error(err)
 	}
 }
-

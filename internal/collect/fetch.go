@@ -2,6 +2,7 @@ package collect
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -187,6 +188,9 @@ func (c *Client) once(ctx context.Context, r *resource) (*answer, *retry, error)
 	if err != nil {
 		if errors.Is(err, ErrAnswer) {
 			return nil, nil, fmt.Errorf("asking: %w", err)
+		}
+		if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+			return nil, nil, fmt.Errorf("asking: %v: %w", err, ErrUnavailable)
 		}
 		return nil, &retry{silent: true}, fmt.Errorf("asking: %v: %w", err, ErrUnavailable)
 	}
