@@ -1,6 +1,9 @@
 package attest
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // The kinds of collateral items that vendors sign. A format reads those that it
 // knows and no other (docs/SPEC.md, section 3).
@@ -91,4 +94,19 @@ type AttributeField struct {
 	Free bool
 	// Default is the value that a policy which does not name it wants, unless Free.
 	Default uint64
+}
+
+// CollateralReader is the optional capability of an [Attester] on whose machine
+// certificates of its vendor are at hand. Nothing that it returns is trusted.
+type CollateralReader interface {
+	// Collateral returns what there is, of the kinds above; nil for nothing.
+	Collateral(ctx context.Context) ([]Collateral, error)
+}
+
+// FirmwareLogReader is the optional capability of an [Attester] of a confidential VM
+// whose firmware logs what it extends into measurement registers.
+type FirmwareLogReader interface {
+	// FirmwareLog returns the data of the log ([CollateralCCEL]) up to where it ends;
+	// nil if there is none.
+	FirmwareLog(ctx context.Context) ([]byte, error)
 }

@@ -41,6 +41,10 @@ var (
 	// ErrMode: genuine evidence of a kind that is never acceptable: a debug
 	// TEE, a key that is not restricted or may leave its TPM (check slot.mode).
 	ErrMode = errors.New("unacceptable mode")
+	// ErrNoKey: evidence that parses, and no certificate of the key that would have
+	// signed it is there, so that nothing can be said of it (check slot.signature, not
+	// established).
+	ErrNoKey = errors.New("no certificate of the signing key")
 	// ErrArgument: the caller's own mistake: no anchors, a zero time, a nil
 	// pointer.
 	ErrArgument = errors.New("invalid argument")
@@ -318,7 +322,7 @@ type Scheme interface {
 	Describe() Description
 	// Verify checks ev against anchors at time at (which must not be zero).
 	// Claims and error exclude each other; the error wraps ErrForm,
-	// ErrSignature, ErrMode or ErrArgument. Identity, revocation and TCB are
+	// ErrSignature, ErrMode, ErrNoKey or ErrArgument. Identity, revocation and TCB are
 	// findings inside the claims, because genuine evidence by a stranger is
 	// still genuine.
 	Verify(ev *Evidence, anchors *Anchors, at time.Time) (*Claims, error)

@@ -36,10 +36,16 @@ type Pin struct {
 // the name are the pin's, it is a CA's, names itself as its issuer, and its own
 // key signed it. Until then its dates are anybody's word. Dates are not judged.
 func (p *Pin) Certificate(c *x509.Certificate) bool {
+	return p.Names(c) && c.CheckSignatureFrom(c) == nil
+}
+
+// Names is [Pin.Certificate] without the signature, for a caller that has verified
+// c's own key's signature over it before. By itself it says nothing: anybody can put
+// another's key and name into a certificate.
+func (p *Pin) Names(c *x509.Certificate) bool {
 	return p != nil && c != nil && p.SPKI != [32]byte{} && c.IsCA && c.BasicConstraintsValid &&
 		bytes.Equal(c.RawSubject, c.RawIssuer) &&
-		sha256.Sum256(c.RawSubjectPublicKeyInfo) == p.SPKI && c.Subject.String() == p.Subject &&
-		c.CheckSignatureFrom(c) == nil
+		sha256.Sum256(c.RawSubjectPublicKeyInfo) == p.SPKI && c.Subject.String() == p.Subject
 }
 
 // Valid reports whether the pin may be used at t: not before the day From, and

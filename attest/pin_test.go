@@ -54,8 +54,15 @@ func TestPin(t *testing.T) {
 	}
 	der := bytes.Clone(c.Raw)
 	der[len(der)-1] ^= 1
-	if forged, err := x509.ParseCertificate(der); err == nil && pin.Certificate(forged) {
+	forged, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if pin.Certificate(forged) {
 		t.Error("a forged self-signature is accepted")
+	}
+	if !pin.Names(c) || !pin.Names(forged) || (*attest.Pin)(nil).Names(c) || pin.Names(nil) {
+		t.Error("a pin does not name exactly the key and the name")
 	}
 	other := pin
 	other.Subject = "CN=maker"

@@ -21,13 +21,18 @@ const (
 	KindNonce = "nonce"
 	// KindHost: the kernel, as the launcher saw it.
 	KindHost = "host"
-	// KindBoot: which logs of what booted accompany the record, [FactEventLog]
-	// and [FactIMA]. It stands only where the launcher could read one.
+	// KindBoot: which logs of what booted accompany the record, [FactEventLog],
+	// [FactIMA] and, in a confidential VM that has one, [FactCCEL]. It stands only
+	// where the launcher could read one.
 	KindBoot = "boot"
 )
 
-// The facts of an environment of [KindBoot], both always there.
+// The facts of an environment of [KindBoot]; the first is there exactly if the log is
+// carried, the others always.
 const (
+	// FactCCEL is the digest of the log of what the firmware extended into the
+	// measurement registers of a confidential VM, as FactEventLog.
+	FactCCEL = "ccel"
 	// FactEventLog is the digest of the firmware's event log as the launcher
 	// read it, "sha256:" and 64 hexadecimal digits, or [NoBootLog].
 	FactEventLog = "eventlog"
@@ -118,13 +123,20 @@ func (e *Environment) check() error {
 	return nil
 }
 
-// checkBoot enforces the two facts of [KindBoot].
+// checkBoot enforces the facts of [KindBoot].
 func (e *Environment) checkBoot() error {
+	facts := e.Facts
+	if len(facts) > 0 && facts[0].Name == FactCCEL {
+		if err := CheckDigest(facts[0].Value); err != nil {
+			return fmt.Errorf("environment %s: %w", e.Kind, err)
+		}
+		facts = facts[1:]
+	}
 	log, _ := e.Get(FactEventLog)
 	list, _ := e.Get(FactIMA)
-	if len(e.Facts) != 2 || e.Facts[0].Name != FactEventLog || e.Facts[1].Name != FactIMA ||
+	if len(facts) != 2 || facts[0].Name != FactEventLog || facts[1].Name != FactIMA ||
 		log != NoBootLog && CheckDigest(log) != nil || list != NoBootLog && list != CarriedIMA ||
-		log == NoBootLog && list == NoBootLog {
+		log == NoBootLog && list == NoBootLog && len(e.Facts) == 2 {
 		return fmt.Errorf("environment %s: want %s and %s, not both none: %w", e.Kind, FactEventLog, FactIMA, ErrSchema)
 	}
 	return nil

@@ -219,7 +219,9 @@ func (a *appraisal) appraiseSlots() {
 			r.evidence = &a.capsule.Evidence[i]
 		}
 		if r.scheme != nil && r.evidence != nil && r.evidence.Format == r.slot.Format {
-			r.claims, r.err = r.scheme.Verify(r.evidence, a.anchors, a.at)
+			ev := *r.evidence
+			ev.Collateral = a.capsule.Collateral
+			r.claims, r.err = r.scheme.Verify(&ev, a.anchors, a.at)
 		}
 		a.slots = append(a.slots, r)
 	}
@@ -288,6 +290,7 @@ func (a *appraisal) check(d definition, slot *int, run func(*appraisal) outcome)
 	o := run(a)
 	c.Status, c.Detail, c.Want, c.Got = o.Status.String(), o.Detail, o.want, o.got
 	c.status, c.class = o.Status, d.class
+	c.keyless = slot != nil && errors.Is(a.slots[*slot].err, attest.ErrNoKey)
 	c.counts = d.class != ClassInfo && (d.asked == nil || d.asked(a))
 	if d.class == ClassRequired && c.counts && !c.ok() && a.in.Policy != nil {
 		for _, w := range a.in.Policy.Waive {

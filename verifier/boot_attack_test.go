@@ -110,7 +110,12 @@ func TestOtherText(t *testing.T) {
 func TestInitrdNotMeasured(t *testing.T) {
 	f := newForger(t)
 	b := captured(t, "run-llm")
-	b.boots(t, "console=ttyS0 lockdown=integrity")
+	b.boots(t, "console=ttyS0 lockdown=integrity rd.systemd.gpt_auto=0")
+	why := func() string {
+		in := bootInput(t, f, b, func(r map[string]any) { imageOf(r)["launchers"] = []any{launcherDigest(t)} })
+		return detailOf(verify(t, f.record(t, b.forgery(t)), in), "launcher.rooted")
+	}
+	measured := why()
 	b.relog(t, func(l *bootlog.Log) {
 		l.Events = slices.DeleteFunc(l.Events, func(e bootlog.Event) bool {
 			return e.Index == 9 && strings.Contains(string(e.Data), "Linux initrd")
@@ -118,8 +123,8 @@ func TestInitrdNotMeasured(t *testing.T) {
 	})
 	in := bootInput(t, f, b, func(r map[string]any) { imageOf(r)["launchers"] = []any{launcherDigest(t)} })
 	r := verify(t, f.record(t, b.forgery(t)), in)
-	if s := statusOf(r, "slot.measurement"); s != "passed" || r.Trusted {
-		t.Errorf("slot.measurement %s, trusted %v: %s", s, r.Trusted, r.Headline)
+	if s := statusOf(r, "slot.measurement"); s != "passed" || r.Trusted || why() == measured {
+		t.Errorf("slot.measurement %s, trusted %v: %s; %s", s, r.Trusted, r.Headline, measured)
 	}
 }
 

@@ -231,8 +231,8 @@ func TestOpenKernel(t *testing.T) {
 		"lockdown=integrity initcall_blacklist=init_ima":   "not established",
 		"lockdown=integrity init=/usr/bin/python3":         "not established",
 	} {
-		b := captured(t, "run-llm")
-		b.boots(t, "console=ttyS0 "+add)
+		b := captured(t, "run-llmsb")
+		b.boots(t, "rd.systemd.gpt_auto=0 console=ttyS0 "+add)
 		in := bootInput(t, f, b, func(r map[string]any) { imageOf(r)["launchers"] = []any{launcherDigest(t)} })
 		r := verify(t, f.record(t, b.forgery(t)), in)
 		if s := statusOf(r, "launcher.rooted"); s != want || r.Trusted != (want == "passed") {

@@ -31,6 +31,8 @@ const (
 type bootLogs struct {
 	log  *bootlog.Log
 	list *ima.List
+	// ccel is the log of a confidential VM's firmware.
+	ccel *bootlog.Log
 	// problem says what keeps the logs from being those that the launch named.
 	problem string
 }
@@ -45,6 +47,8 @@ func (a *appraisal) readBoot() {
 			b.log, err = bootlog.Parse(item.Data, bootlog.PCRs)
 		case CollateralIMA:
 			b.list, err = ima.Parse(item.Data)
+		case attest.CollateralCCEL:
+			b.ccel, err = bootlog.Parse(item.Data, bootlog.MRs)
 		}
 		if err != nil && b.problem == "" {
 			b.problem = err.Error()
@@ -57,6 +61,9 @@ func (a *appraisal) readBoot() {
 func (a *appraisal) bootDigests() [][2]string {
 	var out [][2]string
 	e := a.environments[cer.KindBoot]
+	if d, ok := e.Get(cer.FactCCEL); ok {
+		out = append(out, [2]string{attest.CollateralCCEL, d})
+	}
 	if d, ok := e.Get(cer.FactEventLog); ok && d != cer.NoBootLog {
 		out = append(out, [2]string{CollateralEventLog, d})
 	}
@@ -72,7 +79,7 @@ func checkBootLog(a *appraisal) outcome {
 	}
 	var got []attest.Collateral
 	for _, item := range a.capsule.Collateral {
-		if item.Kind == CollateralEventLog || item.Kind == CollateralIMA {
+		if bootKind(item.Kind) {
 			got = append(got, item)
 		}
 	}
@@ -97,10 +104,47 @@ func checkBootLog(a *appraisal) outcome {
 			return failed(problem)
 		}
 	}
+	if a.boot.ccel != nil {
+		if problem := a.ccelProblem(); problem != "" {
+			return failed(problem)
+		}
+	}
 	if len(names) == 0 {
 		return passed("the launch named none")
 	}
 	return passed(strings.Join(names, " and ") + ", as the launch named")
+}
+
+// firmwareRegisters is how many of a TD's measurement registers are the firmware's and
+// the boot loader's: RTMR0 to RTMR2.
+const firmwareRegisters = 3
+
+// ccelProblem says what keeps a quote from confirming the log of a confidential VM's
+// firmware, or nothing. Systems extend nothing into these registers after it ended.
+func (a *appraisal) ccelProblem() string {
+	values, err := a.boot.ccel.Replay(attest.SHA384, nil)
+	if err != nil {
+		return "the log of the confidential VM's firmware: " + err.Error()
+	}
+	for i := range a.slots {
+		s := &a.slots[i]
+		if s.desc.RegisterBank != attest.SHA384 || s.claims == nil {
+			continue
+		}
+		for index := range uint32(firmwareRegisters) {
+			want := make([]byte, attest.SHA384.Size())
+			for _, v := range values {
+				if v.Index == index+1 { // the first is MRTD
+					want = v.Value
+				}
+			}
+			if !bytes.Equal(want, s.register(attest.SHA384, index)) {
+				return fmt.Sprintf("the log of the confidential VM's firmware does not give register %d of the quote", index)
+			}
+		}
+		return ""
+	}
+	return "no quote has the registers that the log of a confidential VM's firmware would explain"
 }
 
 // listProblem says what keeps the quote from confirming all of the kernel's list, or
@@ -167,14 +211,28 @@ func (a *appraisal) measured(s *slotResult) outcome {
 	if s.claims == nil {
 		return noEvidence(s)
 	}
-	rules, bank := a.bootRules(s)
-	switch {
-	case a.in.Policy == nil:
+	if a.in.Policy == nil {
 		return unknown("no policy given")
-	case rules == nil:
+	}
+	f := a.rules(s)
+	if f == nil || f.Boot.empty() && !f.namesImage(&s.desc) {
+		if len(s.desc.Measurements) > 0 {
+			return unknown("the policy has no reference values of what was launched")
+		}
 		return unknown("the policy has no reference values of what booted")
 	}
+	o := launchRules(s, f)
+	if o.Status != attest.Passed {
+		return o
+	}
 	var established []string
+	if o.Detail != "" {
+		established = append(established, o.Detail)
+	}
+	rules, bank := a.bootRules(s)
+	if rules == nil {
+		return passed(strings.Join(established, "; "))
+	}
 	for _, rule := range []func(*appraisal, *slotResult, *BootPolicy, attest.Alg) outcome{secureBootRule, registerRule, imageRule, imaRule} {
 		o := rule(a, s, rules, bank)
 		if o.Status != attest.Passed {

@@ -11,9 +11,17 @@ import (
 	"github.com/sworn-run/sworn/cer"
 )
 
+// registered reports whether any format of the manifest keeps the log in a register.
+func (a *appraisal) registered() bool {
+	return slices.ContainsFunc(a.slots, func(s slotResult) bool { return s.desc.Anchor != attest.AnchorStatementOnly })
+}
+
 func checkLogOrigin(a *appraisal) outcome {
-	if a.origin == nil {
+	switch {
+	case a.origin == nil:
 		return unknown("the log's origin cannot be read")
+	case len(a.slots) > 0 && !a.registered():
+		return notApplicable("no register keeps the log")
 	}
 	for i := range a.origin.Start {
 		alg, v, err := a.origin.StartValue(i)
@@ -102,16 +110,16 @@ func (a *appraisal) replaySlot(s *slotResult) outcome {
 	banks := []attest.Alg{r.Bank}
 	if p := a.in.Policy; p != nil {
 		f := p.Formats[s.desc.Name]
-		bank, err := attest.ParseAlg(f.Bank)
-		if err != nil || !bank.Accepted() || f.Register != r.Index {
+		index, bank := f.anchor(&s.desc)
+		if bank == 0 || index != r.Index {
 			return failed("the register is not the policy's").
-				with(fmt.Sprintf("%d (%s)", f.Register, f.Bank), fmt.Sprintf("%d (%v)", r.Index, r.Bank))
+				with(fmt.Sprintf("%d (%v)", index, bank), fmt.Sprintf("%d (%v)", r.Index, r.Bank))
 		}
 		if bank != r.Bank {
 			banks = append(banks, bank)
 		}
 	}
-	if a.log.Register != r.Index {
+	if !a.ownRegister(s) && !a.secondRegister(s) {
 		return failed(fmt.Sprintf("the log is of register %d, the manifest names %d", a.log.Register, r.Index))
 	}
 	for _, q := range s.claims.Registers {
@@ -127,18 +135,35 @@ func (a *appraisal) replaySlot(s *slotResult) outcome {
 	return passed(fmt.Sprintf("register %d, %d events, banks %v", r.Index, len(a.log.Events), banks))
 }
 
+// ownRegister reports whether the log is that of the slot's register.
+func (a *appraisal) ownRegister(s *slotResult) bool {
+	return a.log.Register == s.slot.Register.Index && slices.Contains(a.log.Banks, s.slot.Register.Bank)
+}
+
+// secondRegister reports whether the log is that of a PCR which another slot quotes,
+// and this slot's register, the one of its format, was extended beside it from zero.
+func (a *appraisal) secondRegister(s *slotResult) bool {
+	return s.desc.RegisterBank != 0 && s.desc.RegisterBank == s.slot.Register.Bank &&
+		slices.ContainsFunc(a.slots, func(o slotResult) bool {
+			return o.slot != s.slot && quotesPCRs(&o.desc) && o.slot.Register != nil && a.ownRegister(&o)
+		})
+}
+
 // replayBank replays one bank; it returns what is wrong, or nothing.
 func (a *appraisal) replayBank(s *slotResult, bank attest.Alg) string {
 	r, n := s.slot.Register, uint64(len(a.log.Events))
-	start := a.start(bank)
+	start, log := a.start(bank), a.log
+	if a.secondRegister(s) {
+		start, log = make([]byte, bank.Size()), &attest.Log{Banks: []attest.Alg{bank}, Events: a.log.Events}
+	}
 	if start == nil || !bank.Accepted() {
 		return fmt.Sprintf("the log does not cover bank %v", bank)
 	}
-	before := a.log.Replay(bank, start, n-1)
+	before := log.Replay(bank, start, n-1)
 	if bank == r.Bank && !bytes.Equal(before, r.Value) {
 		return fmt.Sprintf("the log before the commit replays to another value than the manifest's (%v)", bank)
 	}
-	whole := a.log.Replay(bank, start, n)
+	whole := log.Replay(bank, start, n)
 	found := false
 	for _, q := range s.claims.Registers {
 		if q.Index == r.Index && q.Bank == bank {
@@ -212,9 +237,14 @@ func checkLogSole(a *appraisal) outcome {
 	if problem := a.exclusive(a.environments[cer.KindIsolation]); problem != "" {
 		return unknown("the isolation in force did not deny the job the register: " + problem)
 	}
+	if !a.registered() {
+		if o := checkLauncherRooted(a); o.Status != attest.Passed {
+			return unknown("statement-only: nothing but a launcher that was launched with the machine keeps others from having quotes made: " + o.Detail)
+		}
+	}
 	earlier := a.structure.Segments[:len(a.structure.Segments)-1]
 	if len(earlier) == 0 {
-		return passed("the only launch in this register")
+		return passed("the only launch in this log")
 	}
 	switch rule {
 	case PriorAny:

@@ -28,39 +28,6 @@ func (a *appraisal) signatures() []*cer.Component {
 	return out
 }
 
-// checkCollateralUse says which collateral item no check uses, or nothing: each
-// is the signature of a component, in the order of the first components that have
-// them. A signature of several is there once, so that none can be left out or
-// moved and nothing is different.
-func (a *appraisal) checkCollateralUse() string {
-	var digests []string
-	seen := map[string]bool{}
-	for _, c := range a.signatures() {
-		if d := strings.Join(c.Digest, " "); !seen[d] {
-			seen[d] = true
-			digests = append(digests, d)
-		}
-	}
-	items := a.collateral()
-	for n := len(items); n > 0 && (items[n-1].kind == CollateralEventLog || items[n-1].kind == CollateralIMA); n = len(items) {
-		items = items[:n-1] // check boot.log's
-	}
-	if len(items) > len(digests) {
-		return fmt.Sprintf("%d collateral item(s) that no check uses", len(items)-len(digests))
-	}
-	next := 0
-	for i, item := range items {
-		for next < len(digests) && digests[next] != item.digest {
-			next++
-		}
-		if item.kind != CollateralModelSignature || next == len(digests) {
-			return fmt.Sprintf("collateral item %d (%s) is one that no check uses", i, oneLine(item.kind))
-		}
-		next++
-	}
-	return ""
-}
-
 // collateralItem is a collateral item as far as it was looked at: a log can name
 // one in ten thousands of components.
 type collateralItem struct {

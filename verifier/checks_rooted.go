@@ -22,14 +22,22 @@ func checkLauncherRooted(a *appraisal) outcome {
 	for i := range a.slots {
 		s := &a.slots[i]
 		rules, bank := a.bootRules(s)
-		if rules == nil {
+		f := a.rules(s)
+		if rules == nil && (f == nil || quotesPCRs(&s.desc) || !f.namesImage(&s.desc)) {
 			continue
 		}
 		if o := checkSlotMeasurement(a, i); o.Status != attest.Passed {
 			first = unknown("what booted is not the policy's (slot.measurement): it measured itself")
 			continue
 		}
-		return a.rooted(s, rules, bank, own)
+		switch {
+		case !quotesPCRs(&s.desc):
+			return rootedLaunch(s, f, own)
+		case len(s.desc.Measurements) > 0 && !f.namesImage(&s.desc):
+			first = unknown("the policy does not name the image that keeps the virtual TPM")
+		default:
+			return a.rooted(s, rules, bank, own)
+		}
 	}
 	return first
 }
@@ -56,8 +64,8 @@ func (a *appraisal) rooted(s *slotResult, rules *BootPolicy, bank attest.Alg, ow
 		if problem := image.openInitrd(); problem != "" {
 			return unknown(problem)
 		}
-		if len(image.Sections) > 0 && rules.SecureBoot == nil {
-			return unknown("the policy does not want secure_boot, without which systemd in an image takes options from a variable that nothing measures")
+		if rules.SecureBoot == nil {
+			return unknown("the policy does not want secure_boot, without which systemd in it takes options from a variable that nothing measures")
 		}
 		return passed("the launcher lies in image " + strconv.Quote(image.Name) + ", which booted")
 	}
@@ -86,7 +94,7 @@ func (i *BootImage) openInitrd() string {
 	if len(i.Stub) < 2 && !slices.ContainsFunc(i.Sections, func(s BootSection) bool { return s.Name == ".initrd" }) {
 		return "the policy has no digest of the image's initial file system"
 	}
-	if len(i.Sections) > 0 && findsRoot(i.Cmdline) {
+	if findsRoot(i.Cmdline) {
 		return "its command line names no root file system, and does not keep systemd from finding one (rd.systemd.gpt_auto=0)"
 	}
 	return openRoot(i.Cmdline)

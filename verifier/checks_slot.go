@@ -51,7 +51,7 @@ func checkSlotPolicy(a *appraisal, i int) outcome {
 func checkSlotForm(a *appraisal, i int) outcome {
 	s := &a.slots[i]
 	switch {
-	case s.claims != nil, errors.Is(s.err, attest.ErrSignature), errors.Is(s.err, attest.ErrMode):
+	case s.claims != nil, errors.Is(s.err, attest.ErrSignature), errors.Is(s.err, attest.ErrMode), errors.Is(s.err, attest.ErrNoKey):
 		return passed(s.desc.Name)
 	case s.err != nil:
 		return failed(s.err.Error())
@@ -121,7 +121,7 @@ func checkSlotMode(a *appraisal, i int) outcome {
 	s := &a.slots[i]
 	switch {
 	case s.claims != nil:
-		return passed("restricted, fixed to its TPM, signing only")
+		return a.attributesFit(s)
 	case errors.Is(s.err, attest.ErrMode):
 		return failed(s.err.Error())
 	default:
@@ -177,10 +177,6 @@ func checkSlotRevocation(a *appraisal, i int) outcome {
 	return a.slots[i].finding("slot.revocation", func(c *attest.Claims) attest.Finding { return c.Revocation })
 }
 
-func checkSlotTCB(a *appraisal, i int) outcome {
-	return a.slots[i].finding("slot.tcb", func(c *attest.Claims) attest.Finding { return c.TCB.Finding })
-}
-
 func checkSlotCounters(a *appraisal, i int) outcome {
 	s := &a.slots[i]
 	switch {
@@ -207,24 +203,6 @@ func checkSlotCounters(a *appraisal, i int) outcome {
 		return failed("the TPM's clock has gone back since the launch began").with("≥ "+a.begin.Clock+" ms", fmt.Sprintf("%d ms", c.Clock))
 	}
 	return passed(fmt.Sprintf("%s, clock %d ms", got, c.Clock))
-}
-
-func checkSameMachine(a *appraisal) outcome {
-	switch len(a.slots) {
-	case 0:
-		return unknown("the manifest cannot be read")
-	case 1:
-		return notApplicable("one slot")
-	default:
-		return unknown("nothing binds the slots to one machine")
-	}
-}
-
-func checkCollateral(a *appraisal) outcome {
-	if !a.applicable("collateral.coherent") {
-		return notApplicable("the format has no dated collateral")
-	}
-	return unknown("no collateral is carried")
 }
 
 func checkLedger(a *appraisal) outcome {

@@ -36,7 +36,7 @@ func NewPolicy(name string, components []*cer.Component, spki []string, bank att
 		Type: PolicyType, Name: name, Slots: [][]string{{"tpm"}},
 		Formats: map[string]FormatPolicy{"tpm": {
 			Identity: IdentityPolicy{Role: tpm.Scheme{}.Describe().RootRole, SPKI: spki},
-			Bank:     bank.String(), Register: register,
+			Bank:     bank.String(), Register: &register,
 		}},
 		Components: PolicyComponents(components), Others: OthersRefuse,
 		Protection: []string{cer.ProtectionSealed}, Devices: []string{}, Exit: []int{0},
@@ -67,15 +67,10 @@ func (in Input) PolicyFromRecord(capsule []byte, name string, waive []Waiver) (*
 	if err := draft.Genuine(); err != nil {
 		return nil, err
 	}
-	if len(a.slots) != 1 || a.slots[0].slot.Register == nil {
-		return nil, fmt.Errorf("%w: its evidence is not one TPM quote", ErrRecord)
+	p := NewPolicy(name, a.components, nil, attest.SHA256, 0)
+	if err := a.takeFormats(p); err != nil {
+		return nil, err
 	}
-	s := &a.slots[0]
-	root := s.claims.Identity.Root
-	if root == nil {
-		return nil, fmt.Errorf("%w: slot.identity: %s", ErrRecord, oneLine(s.claims.Identity.Detail))
-	}
-	p := NewPolicy(name, a.components, []string{cer.SHA256Digest(SPKIDigest(root.Certificate))}, s.slot.Register.Bank, s.slot.Register.Index)
 	p.Protection, p.Devices, p.Network = a.conditions()
 	for _, c := range a.signatures() {
 		if w := a.signerOf(c); w != nil {
@@ -122,4 +117,65 @@ func (a *appraisal) conditions() (protection, devices []string, network bool) {
 	}
 	n, _ := iso.Get("network")
 	return protection, devices, n != "none"
+}
+
+// takeFormats gives the policy the set of formats of a known-good record, with the roots
+// that vouch for its keys, the images that were launched, and security versions no older.
+// Of what a vendor says of a platform, nothing is taken: it has to be up to date, or the
+// policy's author lets it be otherwise.
+func (a *appraisal) takeFormats(p *Policy) error {
+	p.Slots, p.Formats = [][]string{a.formats()}, map[string]FormatPolicy{}
+	for i := range a.slots {
+		s := &a.slots[i]
+		if s.claims == nil {
+			return fmt.Errorf("%w: slot %d has no evidence that could be read", ErrRecord, i)
+		}
+		root := s.claims.Identity.Root
+		if root == nil {
+			return fmt.Errorf("%w: slot.identity: %s", ErrRecord, oneLine(s.claims.Identity.Detail))
+		}
+		f := FormatPolicy{Identity: IdentityPolicy{Role: root.Role, SPKI: []string{cer.SHA256Digest(SPKIDigest(root.Certificate))}}}
+		if quotesPCRs(&s.desc) && s.slot.Register != nil {
+			f.Bank, f.Register = s.slot.Register.Bank.String(), new(s.slot.Register.Index)
+		}
+		for _, m := range s.desc.Measurements {
+			if m.Image {
+				f.setMeasurement(m.Name, s.measurement(m.Name))
+			}
+		}
+		for _, x := range s.claims.Attributes {
+			k := slices.IndexFunc(s.desc.Attributes, func(d attest.AttributeField) bool { return d.Name == x.Name })
+			if k >= 0 && !s.desc.Attributes[k].Free && s.desc.Attributes[k].Default != x.Value {
+				f.setAttribute(x.Name, x.Value)
+			}
+		}
+		if !s.desc.VendorStatus && s.claims.TCB.Status == "" {
+			for _, v := range s.claims.TCB.Versions {
+				f.setMinimum(v.Name, v.Value)
+			}
+		}
+		p.Formats[s.desc.Name] = f
+	}
+	return nil
+}
+
+func (f *FormatPolicy) setMeasurement(name, value string) {
+	if f.Measurements == nil {
+		f.Measurements = map[string][]string{}
+	}
+	f.Measurements[name] = []string{value}
+}
+
+func (f *FormatPolicy) setAttribute(name string, value uint64) {
+	if f.Attributes == nil {
+		f.Attributes = map[string]uint64{}
+	}
+	f.Attributes[name] = value
+}
+
+func (f *FormatPolicy) setMinimum(name string, value uint64) {
+	if f.TCB.Minimum == nil {
+		f.TCB.Minimum = map[string]uint64{}
+	}
+	f.TCB.Minimum[name] = value
 }

@@ -27,7 +27,7 @@ func TestZeroValues(t *testing.T) {
 	noSlots := goldenInput(t, "page")
 	noSlots.Policy.Slots = nil
 	noIdentity := goldenInput(t, "page")
-	noIdentity.Policy.Formats["tpm"] = verifier.FormatPolicy{Bank: "sha256", Register: 13}
+	noIdentity.Policy.Formats["tpm"] = verifier.FormatPolicy{Bank: "sha256", Register: new(uint32(13))}
 	core := goldenInput(t, "page")
 	core.Policy.Waive = append(core.Policy.Waive, verifier.Waiver{Check: "slot.signature", Reason: "a test"})
 	noReason := goldenInput(t, "page")

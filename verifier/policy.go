@@ -111,23 +111,10 @@ type Policy struct {
 	raw []byte
 }
 
-// FormatPolicy is what the policy wants of one evidence format.
-type FormatPolicy struct {
-	// Identity says whose keys may sign.
-	Identity IdentityPolicy `json:"identity"`
-	// Bank is the bank that must be quoted: sha256, sha384 or sha512.
-	Bank string `json:"bank"`
-	// Register is the PCR that anchors the event log, 0 to 15: those that
-	// nothing but a reset of the TPM clears (PC Client Platform TPM Profile,
-	// 4.6).
-	Register uint32 `json:"register"`
-	// Boot are reference values of what booted.
-	Boot BootPolicy `json:"boot"`
-}
-
 // IdentityPolicy says which roots the quoting key may chain to.
 type IdentityPolicy struct {
-	// Role is the role of the roots, "tpm-ak" for TPM quotes.
+	// Role is the role of the roots, which the format fixes: "tpm-ak" for TPM quotes,
+	// "amd-ark" for SEV-SNP, "intel-sgx" for TDX.
 	Role string `json:"role"`
 	// SPKI lists the roots' keys as "sha256:" and the lower-case hexadecimal
 	// SHA-256 of their SubjectPublicKeyInfo (see [SPKIDigest]); any one.
@@ -204,12 +191,9 @@ type Waiver struct {
 // presence tells what the zero values of a Policy cannot: whether a member
 // stands in the file.
 type presence struct {
-	Others  jsontext.Value `json:"others"`
-	Prior   jsontext.Value `json:"prior_launches"`
-	Series  jsontext.Value `json:"series"`
-	Formats map[string]struct {
-		Register jsontext.Value `json:"register"`
-	} `json:"formats"`
+	Others jsontext.Value `json:"others"`
+	Prior  jsontext.Value `json:"prior_launches"`
+	Series jsontext.Value `json:"series"`
 }
 
 // ParsePolicy parses a policy file of at most 4 MiB: strict JSON in which no
@@ -227,11 +211,6 @@ func ParsePolicy(b []byte) (*Policy, error) {
 	var has presence
 	if err := json.Unmarshal(b, &has); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrPolicy, err)
-	}
-	for name, f := range has.Formats {
-		if f.Register == nil {
-			return nil, policyError("formats."+name+".register", "is missing, want the number of a PCR, 0 to 15")
-		}
 	}
 	p.raw = bytes.Clone(b)
 	if err := p.normalize(&has); err != nil {
@@ -263,7 +242,7 @@ func (p *Policy) normalize(has *presence) error {
 		m.SPKI, m.Identities = nonEmpty(m.SPKI), nonEmpty(m.Identities)
 	}
 	for name, f := range p.Formats {
-		f.Boot.normalize()
+		f.normalize()
 		p.Formats[name] = f
 	}
 	for i := range p.Components {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sworn-run/sworn/attest"
 	"github.com/sworn-run/sworn/cer"
 )
 
@@ -49,16 +50,76 @@ func (l *linter) formats() {
 	if n := len(l.p.Slots); n > 1 {
 		l.say("slots: any one of %d sets of evidence suffices", n)
 	}
-	f := l.p.Formats[formatTPM]
-	if n := len(f.Identity.SPKI); n > 1 {
-		l.say("formats.%s.identity: any one of %d roots suffices", formatTPM, n)
+	for _, name := range slices.Sorted(maps.Keys(l.p.Formats)) {
+		d, ok := describe(name)
+		if !ok {
+			continue
+		}
+		f, at := l.p.Formats[name], "formats."+name
+		if n := len(f.Identity.SPKI); n > 1 {
+			l.say("%s.identity: any one of %d roots suffices", at, n)
+		}
+		if quotesPCRs(&d) && len(d.Measurements) == 0 {
+			l.boot(at+".boot", &f.Boot)
+			continue
+		}
+		l.launched(at, &f, &d)
+		l.platform(at, &f, &d)
 	}
-	l.boot(&f.Boot)
+}
+
+// launched looks at the reference values of what a confidential VM launched.
+func (l *linter) launched(at string, f *FormatPolicy, d *attest.Description) {
+	if !f.namesImage(d) && f.Boot.empty() && !l.waived("slot.measurement") {
+		l.say("%s: names no image, neither in images nor in measurements, so slot.measurement is not established and no record passes unless it is waived", at)
+	}
+	if len(f.Images) > 1 {
+		l.say("%s.images: any one of %d images suffices", at, len(f.Images))
+	}
+	for _, name := range slices.Sorted(maps.Keys(f.Measurements)) {
+		if n := len(f.Measurements[name]); n > 1 {
+			l.say("%s.measurements.%s: any one of %d values suffices", at, name, n)
+		}
+	}
+	if quotesPCRs(d) {
+		l.boot(at+".boot", &f.Boot)
+		return
+	}
+	if l.waived("launcher.rooted") {
+		return
+	}
+	if len(f.Images) == 0 {
+		l.say("%s.images: is empty, so launcher.rooted is not established", at)
+	}
+	for i := range f.Images {
+		if problem := f.Images[i].open(); problem != "" {
+			l.say("%s.images[%d]: launcher.rooted is not established where it was launched: %s", at, i, problem)
+		}
+	}
+}
+
+// platform looks at how new a platform must be, and at what its firmware may allow.
+func (l *linter) platform(at string, f *FormatPolicy, d *attest.Description) {
+	if !d.VendorStatus && len(d.Versions) > 0 && len(f.TCB.Minimum) == 0 && !l.waived("slot.tcb") {
+		l.say("%s.tcb.minimum: is empty, and the vendor publishes no status: slot.tcb is not established and no record passes unless it is waived", at)
+	}
+	for _, s := range f.TCB.Status {
+		if s != StatusUpToDate {
+			l.say("%s.tcb.status: accepts %s, of which the vendor says that it is not up to date", at, s)
+		}
+	}
+	if n := len(f.TCB.AdvisoriesAllowed); n > 0 {
+		l.say("%s.tcb.advisories_allowed: %d advisories of the vendor may apply", at, n)
+	}
+	for _, x := range d.Attributes {
+		if v, ok := f.Attributes[x.Name]; ok && !x.Free && v != x.Default {
+			l.say("%s.attributes.%s: wants %d, where %d is the safe value", at, x.Name, v, x.Default)
+		}
+	}
 }
 
 // boot looks at the reference values of what booted.
-func (l *linter) boot(b *BootPolicy) {
-	at := "formats." + formatTPM + ".boot"
+func (l *linter) boot(at string, b *BootPolicy) {
 	if b.empty() {
 		for _, check := range []string{"slot.measurement", "launcher.rooted"} {
 			if !l.waived(check) {
@@ -93,7 +154,7 @@ func (l *linter) boot(b *BootPolicy) {
 			l.say("%s.images[%d]: launcher.rooted is not established where it booted: %s", at, i, problem)
 		case len(x.Launchers) == 0:
 			l.say("%s.images[%d]: has no launcher in it, so launcher.rooted is not established where it booted", at, i)
-		case len(x.Sections) > 0 && b.SecureBoot == nil:
+		case b.SecureBoot == nil:
 			l.say("%s.images[%d]: launcher.rooted is not established where it booted: no secure_boot is wanted, without which systemd in it takes options from a variable that nothing measures", at, i)
 		case x.openInitrd() != "":
 			l.say("%s.images[%d]: launcher.rooted is not established where it booted: %s", at, i, x.openInitrd())

@@ -31,7 +31,7 @@ const (
 	maxRegister       = 15  // PCRs 16 and 23 can be reset by software
 )
 
-// formatTPM is the name of the one format this version appraises.
+// formatTPM is the name of the format of a TPM's quotes, package tpm's.
 const formatTPM = "tpm"
 
 // allDevices is what an isolation that keeps nothing away records as the job's
@@ -97,44 +97,16 @@ func sameSet(a, b []string) bool {
 // checkFormats checks the rules of every format, in the order of their names.
 func (p *Policy) checkFormats() error {
 	for _, name := range slices.Sorted(maps.Keys(p.Formats)) {
-		if name != formatTPM {
-			return policyError("formats", "has %q, this version appraises %q only", name, formatTPM)
+		d, ok := describe(name)
+		if !ok {
+			return policyError("formats", "has %.80q, this version appraises %s", name, formatNames())
 		}
 		f := p.Formats[name]
-		if err := f.check("formats." + name); err != nil {
+		if err := f.check("formats."+name, &d); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// check checks the rules of a TPM's quotes.
-func (f *FormatPolicy) check(at string) error {
-	switch {
-	case f.Identity.Role == "" && len(f.Identity.SPKI) == 0:
-		return policyError(at+".identity", "is missing, want the role and the keys of the roots")
-	case f.Identity.Role != roleTPMAK:
-		return policyError(at+".identity.role", "is %q, want %q", f.Identity.Role, roleTPMAK)
-	case len(f.Identity.SPKI) == 0 || len(f.Identity.SPKI) > maxSPKI:
-		return policyError(at+".identity.spki", "has %d keys, want 1 to %d", len(f.Identity.SPKI), maxSPKI)
-	case f.Bank == attest.SHA1.String():
-		return policyError(at+".bank", "is sha1, which proves nothing, want sha256, sha384 or sha512")
-	case !bankAccepted(f.Bank):
-		return policyError(at+".bank", "is %q, want sha256, sha384 or sha512", f.Bank)
-	case f.Register > maxRegister:
-		return policyError(at+".register", "is %d, want 0 to %d: later ones can be reset", f.Register, maxRegister)
-	}
-	for i, s := range f.Identity.SPKI {
-		member := fmt.Sprintf("%s.identity.spki[%d]", at, i)
-		if err := checkKeyID(member, s, f.Identity.SPKI[:i]); err != nil {
-			return err
-		}
-	}
-	bank, err := attest.ParseAlg(f.Bank)
-	if err != nil {
-		return policyError(at+".bank", "%w", err)
-	}
-	return f.Boot.check(at+".boot", bank, f.Register)
 }
 
 // checkKeyID checks the id of a key that is not among others.

@@ -15,6 +15,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/sworn-run/sworn/attest"
 	"github.com/sworn-run/sworn/cer"
 	"github.com/sworn-run/sworn/verifier"
 )
@@ -208,6 +209,9 @@ func walkMembers(t *testing.T, s schema, n map[string]any, typ reflect.Type, at 
 				want[name] = f.Type
 			}
 		}
+		if typ == reflect.TypeFor[verifier.FormatPolicy]() {
+			formatMembers(t, at, want, got)
+		}
 		if d := cmp.Diff(slices.Sorted(maps.Keys(want)), slices.Sorted(maps.Keys(got))); d != "" {
 			t.Errorf("members of %s, struct against schema:\n%s", at, d)
 			return
@@ -234,11 +238,60 @@ func walkMembers(t *testing.T, s schema, n map[string]any, typ reflect.Type, at 
 	}
 }
 
+// formatMembers holds the schema of one format against what the format has, and leaves
+// in want the members that belong to it.
+func formatMembers(t *testing.T, at string, want map[string]reflect.Type, got map[string]map[string]any) {
+	t.Helper()
+	i := slices.IndexFunc(verifier.Schemes(), func(s attest.Scheme) bool { return strings.HasSuffix(at, "."+s.Describe().Name) })
+	if i < 0 {
+		t.Fatalf("%s is no format", at)
+	}
+	d := verifier.Schemes()[i].Describe()
+	if d.Anchor != attest.AnchorRegister || d.RegisterBank != 0 {
+		delete(want, "bank")
+		delete(want, "register")
+		delete(want, "boot")
+	}
+	var names, images []string
+	for _, m := range d.Measurements {
+		names = append(names, m.Name)
+		if m.Image {
+			images = append(images, m.Name)
+		}
+	}
+	if len(names) == 0 {
+		delete(want, "measurements")
+	} else if d := cmp.Diff(slices.Sorted(slices.Values(names)), members(got["measurements"])); d != "" {
+		t.Errorf("%s.measurements:\n%s", at, d)
+	}
+	if len(images) == 0 {
+		delete(want, "images")
+	}
+	names = nil
+	for _, a := range d.Attributes {
+		names = append(names, a.Name)
+	}
+	if len(names) == 0 {
+		delete(want, "attributes")
+	} else if d := cmp.Diff(slices.Sorted(slices.Values(names)), members(got["attributes"])); d != "" {
+		t.Errorf("%s.attributes:\n%s", at, d)
+	}
+	if len(d.Versions) == 0 && !d.VendorStatus {
+		delete(want, "tcb")
+	}
+}
+
+// members are the names of an object's properties.
+func members(n map[string]any) []string {
+	properties, _ := n["properties"].(map[string]any)
+	return slices.Sorted(maps.Keys(properties))
+}
+
 // checkScalar compares a Go kind with the schema's type, const or enum.
 func checkScalar(t *testing.T, n map[string]any, typ reflect.Type, at string) {
 	t.Helper()
 	want := map[reflect.Kind]string{
-		reflect.String: "string", reflect.Bool: "boolean", reflect.Int: "integer", reflect.Uint32: "integer",
+		reflect.String: "string", reflect.Bool: "boolean", reflect.Int: "integer", reflect.Uint32: "integer", reflect.Uint64: "integer",
 	}[typ.Kind()]
 	_, isConst := n["const"].(string)
 	_, isEnum := n["enum"].([]any)

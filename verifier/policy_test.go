@@ -54,7 +54,7 @@ func TestParsePolicyExample(t *testing.T) {
 		t.Error("digest is not that of the file")
 	}
 	f := p.Formats["tpm"]
-	if f.Identity.Role != "tpm-ak" || len(f.Identity.SPKI) != 1 || f.Bank != "sha256" || f.Register != 13 {
+	if f.Identity.Role != "tpm-ak" || len(f.Identity.SPKI) != 1 || f.Bank != "sha256" || *f.Register != 13 {
 		t.Errorf("formats.tpm is %+v", f)
 	}
 	if len(p.Components) != 8 || len(p.Waive) != 2 || !p.Nonce.Quote || !p.Nonce.Execution || p.Time.Token || p.AllowAt {
@@ -72,7 +72,7 @@ func TestParsePolicyDefaults(t *testing.T) {
 	want := &verifier.Policy{
 		Type: verifier.PolicyType, Slots: [][]string{{"tpm"}}, Exit: []int{0},
 		Formats: map[string]verifier.FormatPolicy{"tpm": {
-			Identity: verifier.IdentityPolicy{Role: "tpm-ak", SPKI: []string{hexDigest(1)}}, Bank: "sha384",
+			Identity: verifier.IdentityPolicy{Role: "tpm-ak", SPKI: []string{hexDigest(1)}}, Bank: "sha384", Register: new(uint32(0)),
 		}},
 		Others: verifier.OthersRefuse, PriorLaunches: verifier.PriorSameLauncher, Series: verifier.SeriesNone,
 	}
@@ -355,7 +355,7 @@ func TestPolicyDigestByHand(t *testing.T) {
 	p := &verifier.Policy{
 		Type: verifier.PolicyType, Slots: [][]string{{"tpm"}}, Exit: []int{0},
 		Formats: map[string]verifier.FormatPolicy{"tpm": {
-			Identity: verifier.IdentityPolicy{Role: "tpm-ak", SPKI: []string{hexDigest(1)}}, Bank: "sha384", Register: 13,
+			Identity: verifier.IdentityPolicy{Role: "tpm-ak", SPKI: []string{hexDigest(1)}}, Bank: "sha384", Register: new(uint32(13)),
 		}},
 		Others: verifier.OthersRefuse, PriorLaunches: verifier.PriorSameLauncher, Series: verifier.SeriesNone,
 	}

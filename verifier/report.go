@@ -44,6 +44,8 @@ type Check struct {
 	class  Class
 	// counts is true if the verdict depends on the check.
 	counts bool
+	// keyless is true if the slot's evidence lacks the certificate of its key.
+	keyless bool
 }
 
 // ok reports whether the check stands in no verdict's way by itself.
@@ -319,18 +321,13 @@ func (a *appraisal) userRoots() []string {
 	return out
 }
 
-// horizon says how far what is known reaches.
-func (a *appraisal) horizon() string {
-	return "as known from the capsule, the policy and the roots given; no dated collateral, no ledger"
-}
-
 // headline is the first line for people.
 func (a *appraisal) headline(r *Report, blocking *Check) string {
 	switch {
 	case r.Trusted && len(r.Assuming) == 0:
-		return trusted
+		return a.dated(trusted)
 	case r.Trusted:
-		return trusted + ", assuming: " + strings.Join(r.Assuming, "; ")
+		return a.dated(trusted) + ", assuming: " + strings.Join(r.Assuming, "; ")
 	case a.in.Policy == nil:
 		if c := r.notGenuine(); c != nil {
 			return fmt.Sprintf("%s: no policy given; evidence not genuine (%s: %s)", notTrusted, c.ID, oneLine(c.Detail))

@@ -80,9 +80,12 @@ func showPolicy(t *treeWriter, file []byte) error {
 		for _, s := range f.Identity.SPKI {
 			t.row(2, "identity SPKI", s)
 		}
-		t.row(2, "bank", f.Bank)
-		t.row(2, "register", fmt.Sprint(f.Register))
-		treeBoot(t, &f.Boot)
+		if f.Register != nil {
+			t.row(2, "bank", f.Bank)
+			t.row(2, "register", fmt.Sprint(*f.Register))
+			treeBoot(t, &f.Boot)
+		}
+		treeLaunched(t, &f)
 	}
 	for i := range p.Components {
 		c := &p.Components[i]
@@ -93,6 +96,39 @@ func showPolicy(t *treeWriter, file []byte) error {
 	}
 	treePolicyRules(t, p)
 	return nil
+}
+
+// treeLaunched shows what a policy wants of a confidential VM or an enclave.
+func treeLaunched(t *treeWriter, f *verifier.FormatPolicy) {
+	for _, name := range slices.Sorted(maps.Keys(f.Measurements)) {
+		t.row(2, name, strings.Join(f.Measurements[name], " or "))
+	}
+	for i := range f.Images {
+		x := &f.Images[i]
+		t.row(2, "image", x.Name)
+		for _, name := range slices.Sorted(maps.Keys(x.Measurements)) {
+			t.row(3, name, x.Measurements[name])
+		}
+		t.row(3, "command line", x.Cmdline)
+		for _, d := range x.Launchers {
+			t.row(3, "launcher", d)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(f.Attributes)) {
+		t.row(2, name, fmt.Sprint(f.Attributes[name]))
+	}
+	if len(f.TCB.Status) > 0 {
+		t.row(2, "TCB status", strings.Join(f.TCB.Status, " or "))
+	}
+	if len(f.TCB.AdvisoriesAllowed) > 0 {
+		t.row(2, "advisories allowed", strings.Join(f.TCB.AdvisoriesAllowed, ", "))
+	}
+	if f.TCB.MinEvaluation > 0 {
+		t.row(2, "evaluation data", fmt.Sprintf("number %d or later", f.TCB.MinEvaluation))
+	}
+	for _, name := range slices.Sorted(maps.Keys(f.TCB.Minimum)) {
+		t.row(2, "TCB "+name, fmt.Sprintf("%d or later", f.TCB.Minimum[name]))
+	}
 }
 
 // treeBoot shows a policy's reference values of what booted.

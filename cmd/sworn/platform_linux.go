@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sworn-run/sworn/attest"
-	"github.com/sworn-run/sworn/cer"
 	"github.com/sworn-run/sworn/internal/launch"
 	"github.com/sworn-run/sworn/simulator"
 	"github.com/sworn-run/sworn/verifier"
@@ -26,8 +25,8 @@ func (a *app) addPolicyPlatform(policy *cobra.Command) {
 
 func (a *app) policyFromFiles() *cobra.Command {
 	var j jobFlags
-	var roots, out, name, bank string
-	var pcr uint32
+	var out, name string
+	var f formatFlags
 	var waive []string
 	var nonce bool
 	cmd := &cobra.Command{
@@ -35,7 +34,8 @@ func (a *app) policyFromFiles() *cobra.Command {
 		Short: "Make a policy from the files a job would run",
 		Long: `Computes the reference values of a job from the files themselves: takes the flags
 of "sworn run" that say what to run, hashes every file, and runs nothing. Make it
-where you trust the files; the roots folder says whose TPMs you accept.`,
+where you trust the files; the roots folder says whose evidence you accept, beside or
+instead of the vendors' roots that are built in.`,
 		Example: `  sworn policy from-files --roots roots/ -o policy.json --weights eng.traineddata \
     --waive slot.measurement="software TPM: nothing was booted" \
     --waive launcher.rooted="software TPM: nothing was booted" -- \
@@ -49,7 +49,7 @@ where you trust the files; the roots folder says whose TPMs you accept.`,
 					return usage("choose another path for -o", "the policy would overwrite %s", u)
 				}
 			}
-			p, plan, err := j.policy(cmd.Context(), command, roots, name, bank, pcr)
+			p, plan, err := j.policy(cmd.Context(), command, name, &f)
 			if err != nil {
 				return err
 			}
@@ -68,41 +68,20 @@ where you trust the files; the roots folder says whose TPMs you accept.`,
 	}
 	j.register(cmd)
 	fl := cmd.Flags()
-	fl.StringVar(&roots, "roots", "", "roots `DIR`: every root of role tpm-ak in it is accepted")
+	f.register(cmd)
 	fl.StringVarP(&out, "output", "o", "", "write the policy to `FILE` instead of standard output")
 	fl.StringVar(&name, "name", "", "the policy's `NAME`")
-	fl.StringVar(&bank, "bank", "sha256", "the PCR `BANK`")
-	fl.Uint32Var(&pcr, "pcr", 13, "the PCR that anchors the log")
 	fl.StringArrayVar(&waive, "waive", nil, "waive a required check: `ID=REASON` (repeatable)")
 	fl.BoolVar(&nonce, "ask-nonce", false, "ask for the relying party's nonce in quote and record")
-	choices(cmd, "bank", "sha256", "sha384", "sha512")
-	folder(cmd, "roots")
 	waivable(cmd, "waive")
 	return cmd
 }
 
 // policy computes a policy from files.
-func (j *jobFlags) policy(ctx context.Context, command []string, roots, name, bank string, pcr uint32) (*verifier.Policy, *launch.Plan, error) {
-	store, err := loadRoots(roots)
+func (j *jobFlags) policy(ctx context.Context, command []string, name string, f *formatFlags) (*verifier.Policy, *launch.Plan, error) {
+	formats, err := f.formats()
 	if err != nil {
 		return nil, nil, err
-	}
-	var spki []string
-	if store != nil {
-		anchors := store.Anchors()
-		for _, r := range anchors.Role("tpm-ak") {
-			spki = append(spki, cer.SHA256Digest(verifier.SPKIDigest(r.Certificate)))
-		}
-	}
-	if len(spki) == 0 {
-		return nil, nil, usage("--roots DIR with tpm-ak/<root>.pem in it", "no root of role tpm-ak given: whose TPMs do you accept?")
-	}
-	alg, err := attest.ParseAlg(bank)
-	if err != nil || !alg.Accepted() {
-		return nil, nil, usage("--bank sha256", "bank %q: want sha256, sha384 or sha512", bank)
-	}
-	if pcr > 15 {
-		return nil, nil, usage("--pcr 13", "--pcr %d: want 0 to 15, the others can be reset", pcr)
 	}
 	job, err := j.job(ctx, command)
 	if err != nil {
@@ -116,7 +95,8 @@ func (j *jobFlags) policy(ctx context.Context, command []string, roots, name, ba
 	if err != nil {
 		return nil, nil, err
 	}
-	p := verifier.NewPolicy(name, components, spki, alg, pcr)
+	p := verifier.NewPolicy(name, components, nil, attest.SHA256, 0)
+	p.Slots, p.Formats = [][]string{f.tee}, formats
 	if j.protect != launch.ProtectSealed {
 		p.Protection = append(p.Protection, verifier.ProtectionVerity)
 	}

@@ -111,7 +111,7 @@ func (a *app) fromBoot(f *bootFlags) error {
 	if err := f.addSecureBoot(&format.Boot); err != nil {
 		return err
 	}
-	if err := f.addGolden(&format.Boot, bank, format.Register); err != nil {
+	if err := f.addGolden(&format.Boot, bank, *format.Register); err != nil {
 		return err
 	}
 	p.Formats["tpm"] = format

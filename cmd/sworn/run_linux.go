@@ -405,7 +405,7 @@ func selfCheck(capsule []byte) error {
 	if err != nil {
 		return err
 	}
-	return r.Genuine()
+	return r.Sealed()
 }
 
 // summary tells what was done, on standard error.

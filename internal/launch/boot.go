@@ -31,17 +31,28 @@ type boot struct {
 	log []byte
 	// list announces the kernel's list of measured files.
 	list bool
+	// ccel is the log of a confidential VM's firmware; nil if there is none.
+	ccel []byte
 }
 
 // readBoot reads the firmware's log, and finds out whether the kernel's list of files
 // explains its register as it stands: a record that announces the list has to carry
 // it.
 func (l *launch) readBoot(ctx context.Context) error {
+	var err error
+	for _, a := range l.o.Device.attesters() {
+		r, ok := a.(attest.FirmwareLogReader)
+		if !ok {
+			continue
+		}
+		if l.boot.ccel, err = l.readable(r.FirmwareLog(ctx)); err != nil {
+			return err
+		}
+	}
 	r := l.o.Device.Boot
 	if r == nil {
 		return nil
 	}
-	var err error
 	if l.boot.log, err = l.readable(r.EventLog(ctx)); err != nil {
 		return err
 	}
@@ -72,7 +83,7 @@ func (l *launch) readable(b []byte, err error) ([]byte, error) {
 
 // environment returns the event that names what is carried; nil for nothing.
 func (b *boot) environment() *cer.Environment {
-	if b.log == nil && !b.list {
+	if b.log == nil && !b.list && b.ccel == nil {
 		return nil
 	}
 	log, list := cer.NoBootLog, cer.NoBootLog
@@ -82,13 +93,20 @@ func (b *boot) environment() *cer.Environment {
 	if b.list {
 		list = cer.CarriedIMA
 	}
-	return cer.NewEnvironment(cer.KindBoot, []cer.Fact{{Name: cer.FactEventLog, Value: log}, {Name: cer.FactIMA, Value: list}})
+	facts := []cer.Fact{{Name: cer.FactEventLog, Value: log}, {Name: cer.FactIMA, Value: list}}
+	if b.ccel != nil {
+		facts = append([]cer.Fact{{Name: cer.FactCCEL, Value: cer.SHA256Digest(sha256.Sum256(b.ccel))}}, facts...)
+	}
+	return cer.NewEnvironment(cer.KindBoot, facts)
 }
 
 // bootCollateral returns what the launch has announced. A list that no longer
 // explains the quoted register is an error: no verifier would accept the record.
 func (l *launch) bootCollateral(ctx context.Context, ev *attest.Evidence) ([]attest.Collateral, error) {
 	var out []attest.Collateral
+	if l.boot.ccel != nil {
+		out = append(out, attest.Collateral{Kind: attest.CollateralCCEL, Data: l.boot.ccel})
+	}
 	if l.boot.log != nil {
 		out = append(out, attest.Collateral{Kind: collateralEventLog, Data: l.boot.log})
 	}

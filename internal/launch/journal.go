@@ -33,10 +33,12 @@ type event struct {
 // journal is the event log of one life of a register: a file that grows before
 // the register does, under a lock from launch-begin to end.
 type journal struct {
-	m    attest.Measurer
-	log  *attest.Log
-	lock *os.File
-	file *os.File
+	m attest.Measurer
+	// beside are the registers of further slots.
+	beside []attest.Measurer
+	log    *attest.Log
+	lock   *os.File
+	file   *os.File
 	// pending is true while the origin event waits for the first launch.
 	pending bool
 	// broken is true once the register may not hold what the log says.
@@ -47,6 +49,9 @@ type journal struct {
 // register does not confirm is set aside, and the new one's origin says with
 // what value the register was found.
 func openJournal(ctx context.Context, o *Options) (*journal, error) {
+	if o.Device.Measurer == nil {
+		return statementOnly(ctx, o)
+	}
 	life, err := o.Device.Life.Life(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("reading the TPM's counters: %w", err)
@@ -63,14 +68,69 @@ func openJournal(ctx context.Context, o *Options) (*journal, error) {
 		return nil, err
 	}
 	j := &journal{m: o.Device.Measurer}
+	for _, b := range o.Device.Beside {
+		if b.Measurer != nil {
+			j.beside = append(j.beside, b.Measurer)
+		}
+	}
 	if j.lock, err = lockFile(ctx, filepath.Join(dir, "lock")); err != nil {
 		return nil, err
 	}
-	if err := j.load(ctx, o, dir, life); err != nil {
+	err = j.load(ctx, o, dir, life)
+	if err == nil {
+		err = j.checkBeside(ctx)
+	}
+	if err != nil {
 		j.close()
 		return nil, err
 	}
 	return j, nil
+}
+
+// statementOnly begins the log of a launch that no register keeps: it is in memory, and
+// nothing precedes it. Its one bank is of no register.
+func statementOnly(ctx context.Context, o *Options) (*journal, error) {
+	slot, err := o.Device.Attester.Manifest(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("describing the quote: %w: %w", ErrDevice, err)
+	}
+	origin := cer.Origin{
+		V: 1, ResetCount: "0", RestartCount: "0", Firmware: strings.Repeat("0", 16), Identity: cer.SHA256Digest(slot.KeyID),
+		Start: []cer.OriginValue{{Bank: attest.SHA256.String(), Value: strings.Repeat("0", 2*attest.SHA256.Size())}},
+	}
+	data, err := origin.Encode()
+	if err != nil {
+		return nil, fmt.Errorf("origin: %w", err)
+	}
+	var salt [32]byte
+	_, _ = rand.Read(salt[:])
+	return &journal{log: &attest.Log{
+		Banks:  []attest.Alg{attest.SHA256},
+		Events: []attest.Event{attest.NewEvent(0, attest.EventOrigin, [32]byte{}, salt, data)},
+	}}, nil
+}
+
+// checkBeside refuses a register of a further slot that does not hold what the log
+// says: it was used without the first.
+func (j *journal) checkBeside(ctx context.Context) error {
+	n := uint64(len(j.log.Events))
+	if j.pending {
+		n = 0
+	}
+	for _, m := range j.beside {
+		now, err := m.Read(ctx)
+		if err != nil {
+			return fmt.Errorf("reading the register of a further slot: %w", err)
+		}
+		for _, v := range now {
+			own := attest.Log{Banks: []attest.Alg{v.Bank}, Events: j.log.Events}
+			if want := own.Replay(v.Bank, make([]byte, v.Bank.Size()), n); !bytes.Equal(want, v.Value) {
+				return fmt.Errorf("register %d (%v) holds events that the log of this launch does not have, as after a launch with that register alone: launch so again, or restart the machine: %w",
+					v.Index, v.Bank, ErrState)
+			}
+		}
+	}
+	return nil
 }
 
 // checkStateDir refuses a state folder that is not ours or that gives others any
@@ -323,6 +383,9 @@ func (j *journal) append(ctx context.Context, tag [32]byte, events ...event) err
 	for i := range fresh {
 		b = j.log.AppendRecord(b, &fresh[i])
 	}
+	if j.m == nil {
+		return nil
+	}
 	j.broken = true
 	if _, err := j.file.Write(b); err != nil {
 		return fmt.Errorf("writing the log: %w: %w", ErrState, err)
@@ -340,8 +403,29 @@ func (j *journal) append(ctx context.Context, tag [32]byte, events ...event) err
 		if err := j.m.Extend(ctx, digests); err != nil {
 			return fmt.Errorf("extending the register: %w: %w", ErrDevice, err)
 		}
+		if err := j.extendBeside(ctx, pre); err != nil {
+			return err
+		}
 	}
 	j.broken = false
+	return nil
+}
+
+// extendBeside extends the registers of further slots by one event.
+func (j *journal) extendBeside(ctx context.Context, preimage []byte) error {
+	for _, m := range j.beside {
+		banks, err := m.Banks(ctx)
+		if err != nil {
+			return fmt.Errorf("the register of a further slot: %w: %w", ErrDevice, err)
+		}
+		var digests [][]byte
+		for _, a := range banks {
+			digests = append(digests, a.Sum(preimage))
+		}
+		if err := m.Extend(ctx, digests); err != nil {
+			return fmt.Errorf("extending the register of a further slot: %w: %w", ErrDevice, err)
+		}
+	}
 	return nil
 }
 

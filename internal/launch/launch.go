@@ -49,11 +49,12 @@ var (
 
 // Device is what quotes and anchors a launch.
 type Device struct {
-	// Attester quotes the statement.
+	// Attester quotes the statement, in slot 0.
 	Attester attest.Attester
-	// Measurer extends the register.
+	// Measurer extends the register; nil where none keeps the log, which then begins
+	// with the launch and is covered by the statement alone.
 	Measurer attest.Measurer
-	// Life tells one life of the register from another.
+	// Life tells one life of the register from another; nil exactly if Measurer is.
 	Life attest.LifeReader
 	// Register is the register's number.
 	Register uint32
@@ -61,6 +62,30 @@ type Device struct {
 	Boot attest.BootReader
 	// Counter counts launches; nil to count none.
 	Counter attest.Incrementer
+	// Beside quote the same statement, in the slots after 0.
+	Beside []Beside
+	// Collect gets what vendors publish about the evidence, to go with the record; nil to
+	// carry what the machine has at hand and no more. Whatever it cannot get is missing
+	// from the record, and is no error.
+	Collect func(ctx context.Context, evidence []attest.Evidence) []attest.Collateral
+}
+
+// Beside is a further slot of a launch.
+type Beside struct {
+	// Attester quotes the statement.
+	Attester attest.Attester
+	// Measurer extends the register of this slot by the same events, in the one bank
+	// that it has; nil where it has none. It must be zero before the first launch.
+	Measurer attest.Measurer
+}
+
+// attesters are those of all slots, in order.
+func (d *Device) attesters() []attest.Attester {
+	out := []attest.Attester{d.Attester}
+	for _, b := range d.Beside {
+		out = append(out, b.Attester)
+	}
+	return out
 }
 
 // Options are one launch. The zero Options are refused.
@@ -124,7 +149,7 @@ type Result struct {
 
 func (o *Options) check() error {
 	switch {
-	case o == nil || o.Plan == nil || o.Device.Attester == nil || o.Device.Measurer == nil || o.Device.Life == nil:
+	case o == nil || o.Plan == nil || o.Device.Attester == nil || (o.Device.Measurer == nil) != (o.Device.Life == nil):
 		return fmt.Errorf("plan or device missing: %w", ErrUsage)
 	case o.StateDir == "" || o.SelfCheck == nil || o.Now == nil || o.Timeout <= 0:
 		return fmt.Errorf("state folder, self-check, clock or time limit missing: %w", ErrUsage)
@@ -241,14 +266,18 @@ func (l *launch) measure(ctx context.Context, hardened []jail.Fact) error {
 		return fmt.Errorf("encoding the launch key: %w", ErrDevice)
 	}
 	l.keyID = sha256.Sum256(spki)
-	life, err := l.o.Device.Life.Life(ctx)
-	if err != nil {
-		return fmt.Errorf("reading the TPM's clock: %w", err)
+	clock := uint64(0)
+	if l.o.Device.Life != nil {
+		life, err := l.o.Device.Life.Life(ctx)
+		if err != nil {
+			return fmt.Errorf("reading the register's clock: %w", err)
+		}
+		clock = life.Counters.Clock
 	}
 	if err := l.count(ctx); err != nil {
 		return err
 	}
-	begin, err := (&cer.Begin{V: 1, Series: fmt.Sprintf("%x", l.series), Clock: fmt.Sprint(life.Counters.Clock)}).Encode()
+	begin, err := (&cer.Begin{V: 1, Series: fmt.Sprintf("%x", l.series), Clock: fmt.Sprint(clock)}).Encode()
 	if err != nil {
 		return err
 	}

@@ -174,11 +174,15 @@ func (l *launch) bundle(exit jail.Exit, c *capture, started, ended time.Time) ([
 
 // statement describes the batch of this one record as the log stands now.
 func (l *launch) statement(ctx context.Context, leaf [32]byte, ended time.Time) (*attest.Statement, error) {
-	slot, err := l.o.Device.Attester.Manifest(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("describing the quote: %w: %w", ErrDevice, err)
+	var manifest []attest.Slot
+	for i, a := range l.o.Device.attesters() {
+		slot, err := a.Manifest(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("describing the quote of slot %d: %w: %w", i, ErrDevice, err)
+		}
+		slot.Number = uint8(i)
+		manifest = append(manifest, slot)
 	}
-	slot.Number = 0
 	log := l.journal.log
 	n := uint64(len(log.Events))
 	var body []byte
@@ -188,7 +192,7 @@ func (l *launch) statement(ctx context.Context, leaf [32]byte, ended time.Time) 
 	return &attest.Statement{
 		Type: attest.TypeRun, Clock: attest.ClockHost, Time: uint64(ended.UnixMilli()),
 		Series: l.series, Launch: l.id, KeyID: l.keyID, LogSize: n, LogRoot: cer.LogRoot(log.Digests(n)),
-		RecordCount: 1, TreeRoot: cer.Root([][32]byte{leaf}), Nonce: l.o.Nonce, Body: body, Manifest: []attest.Slot{slot},
+		RecordCount: 1, TreeRoot: cer.Root([][32]byte{leaf}), Nonce: l.o.Nonce, Body: body, Manifest: manifest,
 	}, nil
 }
 
@@ -215,25 +219,54 @@ func (l *launch) capsule(ctx context.Context, bundle []byte, ended time.Time) (f
 	if err := l.append(ctx, event{attest.EventCommit, commit[:]}); err != nil {
 		return nil, "", err
 	}
-	ev, err := l.o.Device.Attester.Attest(ctx, 0, st)
-	if err != nil {
-		return nil, "", fmt.Errorf("quoting: %w: %w", ErrDevice, err)
+	var evidence []attest.Evidence
+	for i, a := range l.o.Device.attesters() {
+		ev, err := a.Attest(ctx, uint8(i), st)
+		if err != nil {
+			return nil, "", fmt.Errorf("quoting in slot %d: %w: %w", i, ErrDevice, err)
+		}
+		evidence = append(evidence, *ev)
 	}
-	collateral, err := l.bootCollateral(ctx, ev)
+	collateral, err := l.bootCollateral(ctx, &evidence[0])
 	if err != nil {
 		return nil, "", err
 	}
+	collateral = append(l.vendorCollateral(ctx, evidence), collateral...)
 	log, err := l.journal.disclosed().Encode()
 	if err != nil {
 		return nil, "", fmt.Errorf("encoding the log: %w", err)
 	}
 	c := &cer.Capsule{
 		CER: bundle, Statement: encoded, Signature: ed25519.Sign(l.private, attest.SignedBytes(encoded)),
-		Inclusion: cer.Inclusion{Size: 1}, Evidence: []attest.Evidence{*ev}, Log: log,
+		Inclusion: cer.Inclusion{Size: 1}, Evidence: evidence, Log: log,
 		Collateral: append(l.o.Plan.collateral(), collateral...),
 	}
 	if file, err = c.Encode(); err != nil {
 		return nil, "", fmt.Errorf("encoding the capsule: %w", err)
 	}
 	return file, b.CertificateHash, nil
+}
+
+// vendorCollateral returns what vendors said about the evidence, as far as it is at hand
+// or can be got.
+func (l *launch) vendorCollateral(ctx context.Context, evidence []attest.Evidence) []attest.Collateral {
+	var out []attest.Collateral
+	for i, a := range l.o.Device.attesters() {
+		r, ok := a.(attest.CollateralReader)
+		if !ok {
+			continue
+		}
+		items, err := r.Collateral(ctx)
+		if err != nil && l.o.Log != nil {
+			l.o.Log.Warn("made without the certificates that the machine keeps", "slot", i, "error", err.Error())
+		}
+		out = append(out, items...)
+	}
+	if l.o.Device.Collect == nil {
+		return out
+	}
+	for i := range evidence {
+		evidence[i].Collateral = out
+	}
+	return l.o.Device.Collect(ctx, evidence)
 }

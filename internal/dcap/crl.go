@@ -1,0 +1,153 @@
+package dcap
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/x509"
+	"fmt"
+	"math/big"
+	"slices"
+	"time"
+
+	"github.com/sworn-run/sworn/attest"
+)
+
+// list is a revocation list among the collateral.
+type list struct {
+	*x509.RevocationList
+	index int
+}
+
+// parseList parses a list; nil if it is none, or one whose meaning depends on an
+// extension that is not understood, as that of a part of a list does.
+func parseList(der []byte) *x509.RevocationList {
+	if len(der) > maxCRL {
+		return nil
+	}
+	l, err := x509.ParseRevocationList(bytes.Clone(der))
+	if err != nil || l.NextUpdate.IsZero() || !l.ThisUpdate.Before(l.NextUpdate) {
+		return nil
+	}
+	for _, e := range l.Extensions {
+		if e.Critical {
+			return nil
+		}
+	}
+	for i := range l.RevokedCertificateEntries {
+		for _, e := range l.RevokedCertificateEntries[i].Extensions {
+			if e.Critical {
+				return nil
+			}
+		}
+	}
+	return l
+}
+
+// findList returns the list of an issuer that counts: of those that it signed, one
+// that is valid before one that is not, then the newest. It may be stale.
+func (a *appraiser) findList(issuer *x509.Certificate) *list {
+	var found []*list
+	for i := range a.lists {
+		l := &a.lists[i]
+		if bytes.Equal(l.RawIssuer, issuer.RawSubject) && !l.ThisUpdate.After(a.at) && l.CheckSignatureFrom(issuer) == nil {
+			found = append(found, l)
+		}
+	}
+	sortNewest(found, func(l *list) (bool, time.Time, int) { return a.at.Before(l.NextUpdate), l.ThisUpdate, l.index })
+	if len(found) == 0 {
+		return nil
+	}
+	a.use(found[0].index, "revocation list of "+subject(issuer), found[0].ThisUpdate, found[0].NextUpdate)
+	return found[0]
+}
+
+// sortNewest sorts valid ones first, then the newest, then by index.
+func sortNewest[T any](s []T, key func(T) (valid bool, from time.Time, index int)) {
+	slices.SortFunc(s, func(x, y T) int {
+		xv, xt, xi := key(x)
+		yv, yt, yi := key(y)
+		if xv != yv {
+			if xv {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Or(yt.Compare(xt), cmp.Compare(xi, yi))
+	})
+}
+
+// revoked reports whether the list names c: by its serial number, or by that of
+// another certificate of the same issuer for the same key, as far as one is there.
+func (a *appraiser) revoked(l *list, c *x509.Certificate) bool {
+	if l.has(c.SerialNumber) {
+		return true
+	}
+	for _, s := range a.certificates {
+		if bytes.Equal(s.RawIssuer, c.RawIssuer) && bytes.Equal(s.RawSubjectPublicKeyInfo, c.RawSubjectPublicKeyInfo) && l.has(s.SerialNumber) {
+			return true
+		}
+	}
+	return false
+}
+
+// has reports whether the list names a serial number.
+func (l *list) has(serial *big.Int) bool {
+	for i := range l.RevokedCertificateEntries {
+		if l.RevokedCertificateEntries[i].SerialNumber.Cmp(serial) == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// revocation judges every certificate but the root: the PCK's by the list of its CA,
+// that CA's and the TCB signing certificates by the list of the root.
+func (a *appraiser) revocation() attest.Finding {
+	pck, ca, root := a.q.chain[0], a.q.chain[1], a.q.chain[2]
+	below := []*x509.Certificate{ca}
+	for _, s := range a.signers {
+		below = append(below, s.Certificate)
+	}
+	out := attest.Finding{Status: attest.Passed}
+	for _, step := range []struct {
+		issuer *x509.Certificate
+		of     []*x509.Certificate
+	}{{root, below}, {ca, []*x509.Certificate{pck}}} {
+		l := a.findList(step.issuer)
+		if l == nil {
+			out = worse(out, attest.Finding{Detail: "no revocation list of " + subject(step.issuer)})
+			continue
+		}
+		for _, c := range step.of {
+			// A list that has run out still says who was revoked.
+			if a.revoked(l, c) {
+				return attest.Finding{Status: attest.Failed, Detail: "the certificate of " + subject(c) + " is revoked by " + subject(step.issuer)}
+			}
+		}
+		if !a.at.Before(l.NextUpdate) {
+			out = worse(out, attest.Finding{Detail: fmt.Sprintf("the revocation list of %s is stale at %s: it is of %s",
+				subject(step.issuer), a.at.UTC().Format(time.RFC3339), span(l.ThisUpdate, l.NextUpdate))})
+		}
+	}
+	if out.Status == attest.Passed {
+		out.Detail = fmt.Sprintf("neither the PCK nor %s nor a signer of collateral is revoked", subject(ca))
+	}
+	return out
+}
+
+// worse returns the finding that decides: the first that did not pass, with what else
+// is missing named beside it.
+func worse(a, b attest.Finding) attest.Finding {
+	switch {
+	case a.Status == attest.Passed:
+		return b
+	case b.Status == attest.Passed:
+		return a
+	case b.Status == attest.Failed && a.Status != attest.Failed:
+		return b
+	case a.Status == attest.Failed && b.Status != attest.Failed:
+		return a
+	default:
+		return attest.Finding{Status: a.Status, Detail: a.Detail + "; " + b.Detail}
+	}
+}
