@@ -64,7 +64,7 @@ func (k *key) finish() error {
 
 // openAK loads the AK and returns it with the TPM's identity, the digest of
 // the storage key's Name.
-func (l *link) openAK(source AK, stored *Enrolled) (k *key, identity [32]byte, err error) {
+func (l *link) openAK(t *TPM) (k *key, identity [32]byte, err error) {
 	storage, err := l.createStorage()
 	if err != nil {
 		return nil, identity, fail("creating the storage key", err)
@@ -74,7 +74,12 @@ func (l *link) openAK(source AK, stored *Enrolled) (k *key, identity [32]byte, e
 			k, err = nil, errors.Join(e, l.flush(k.handle))
 		}
 	}()
-	if k, err = l.sourceAK(source, stored, storage); err != nil {
+	if t.azure != nil {
+		k, err = l.paravisorAK(t.azure.named())
+	} else {
+		k, err = l.sourceAK(t.settings.ak, t.enrolled, storage)
+	}
+	if err != nil {
 		return nil, identity, fail("opening the AK", err)
 	}
 	return k, sha256.Sum256(storage.name.Buffer), nil
@@ -288,25 +293,35 @@ func (l *link) persistentAK(handle tpm2.TPMHandle, nv []byte) (*key, error) {
 	if err != nil {
 		return nil, err
 	}
+	k, public, err := l.readAK(handle)
+	if err != nil {
+		return nil, err
+	}
+	if err := compareKey(public, certificates[0]); err != nil {
+		return nil, err
+	}
+	k.certificates = certificates
+	return k, nil
+}
+
+// readAK finds a key at a persistent handle that can be an AK.
+func (l *link) readAK(handle tpm2.TPMHandle) (*key, *tpm2.TPM2BPublic, error) {
 	rsp, err := tpm2.ReadPublic{ObjectHandle: handle}.Execute(l)
 	if errors.Is(err, tpm2.TPMRCHandle) {
-		return nil, fmt.Errorf("the AK's certificate is in NV memory, and no key at handle 0x%08x: %w", uint32(handle), ErrDevice)
+		return nil, nil, fmt.Errorf("NV memory tells of an AK, and no key is at handle 0x%08x: %w", uint32(handle), ErrDevice)
 	}
 	if err != nil {
-		return nil, fail(fmt.Sprintf("reading the AK at handle 0x%08x", uint32(handle)), err)
+		return nil, nil, fail(fmt.Sprintf("reading the AK at handle 0x%08x", uint32(handle)), err)
 	}
 	public := rsp.OutPublic.Bytes()
 	if _, err := parseTemplate(public); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	k := &key{handle: handle, name: rsp.Name, public: public, certificates: certificates}
+	k := &key{handle: handle, name: rsp.Name, public: public}
 	if err := k.finish(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if err := compareKey(&rsp.OutPublic, certificates[0]); err != nil {
-		return nil, err
-	}
-	return k, nil
+	return k, &rsp.OutPublic, nil
 }
 
 // loadProvider creates the AK from its template and compares it with its
@@ -363,15 +378,24 @@ func parseTemplate(nv []byte) ([]byte, error) {
 	return template, nil
 }
 
-// compareKey refuses a certificate of another key.
-func compareKey(public *tpm2.TPM2BPublic, der []byte) error {
+// publicKey returns the key of a public area.
+func publicKey(public *tpm2.TPM2BPublic) (crypto.PublicKey, error) {
 	p, err := public.Contents()
 	if err != nil {
-		return fail("parsing a public area", err)
+		return nil, fail("parsing a public area", err)
 	}
 	k, err := tpm2.Pub(*p)
 	if err != nil {
-		return fail("parsing a public area", err)
+		return nil, fail("parsing a public area", err)
+	}
+	return k, nil
+}
+
+// compareKey refuses a certificate of another key.
+func compareKey(public *tpm2.TPM2BPublic, der []byte) error {
+	k, err := publicKey(public)
+	if err != nil {
+		return err
 	}
 	c, err := x509.ParseCertificate(der)
 	if err != nil {

@@ -120,7 +120,7 @@ func carried(entries []ima.Entry) []byte {
 // bank is not active.
 func (t *TPM) fileRegister(ctx context.Context, ev *attest.Evidence) ([]byte, error) {
 	if ev != nil {
-		quoted, err := tpm.QuotedRegister(ev, attest.SHA256, ima.Register)
+		quoted, err := tpm.QuotedRegister(t.bare(ev), attest.SHA256, ima.Register)
 		if err != nil {
 			return nil, fmt.Errorf("reading register %d of a quote: %w: %w", ima.Register, ErrUsage, err)
 		}

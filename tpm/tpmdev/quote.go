@@ -33,8 +33,8 @@ func (t *TPM) Manifest(ctx context.Context) (attest.Slot, error) {
 		return attest.Slot{}, fail("describing the slot", err)
 	}
 	return attest.Slot{
-		Format:   tpm.Format,
-		Mode:     attest.ModeDirect,
+		Format:   t.format(),
+		Mode:     t.mode(),
 		Anchor:   attest.AnchorRegister,
 		KeyID:    t.ak.id,
 		Register: &attest.RegisterDescriptor{Bank: t.bank, Index: t.register, Value: values[0].Value},
@@ -64,7 +64,7 @@ func (t *TPM) Attest(ctx context.Context, slot uint8, st *attest.Statement) (*at
 	}
 	q := quoting{
 		slot: slot, counter: st.Counter(),
-		extra:     attest.Quoted(attest.SHA256, slot, tpm.Format, encoded),
+		extra:     attest.Quoted(attest.SHA256, slot, t.format(), encoded),
 		certified: attest.QuotedCounter(encoded),
 	}
 	if slot != 0 {
@@ -74,7 +74,7 @@ func (t *TPM) Attest(ctx context.Context, slot uint8, st *attest.Statement) (*at
 		var ev *attest.Evidence
 		ev, err = t.quote(l, &q)
 		if err == nil {
-			return ev, nil
+			return t.carry(ev), nil
 		}
 		if !errors.Is(err, attest.ErrSignature) {
 			break
@@ -93,7 +93,7 @@ func (t *TPM) checkSlot(slot uint8, st *attest.Statement) error {
 	switch r := s.Register; {
 	case s.Number != slot:
 		return fmt.Errorf("the manifest has number %d in its place: %w", s.Number, ErrUsage)
-	case s.Format != tpm.Format || s.Mode != attest.ModeDirect || s.Anchor != attest.AnchorRegister || r == nil:
+	case s.Format != t.format() || s.Mode != t.mode() || s.Anchor != attest.AnchorRegister || r == nil:
 		return fmt.Errorf("it is for evidence of another kind: %w", ErrUsage)
 	case s.KeyID != t.ak.id:
 		return fmt.Errorf("it is for another key: %w", ErrUsage)

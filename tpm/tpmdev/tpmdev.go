@@ -171,6 +171,8 @@ type TPM struct {
 	ak       *key
 	// name is the Name of the launch counter, where there is one.
 	name [34]byte
+	// azure is what the paravisor of an Azure confidential VM adds; nil elsewhere.
+	azure *azure
 
 	// chip is the kernel's name of this TPM; "" if it is none of the kernel's.
 	chip string
@@ -262,7 +264,12 @@ func (l *link) open(t *TPM) error {
 			return err
 		}
 	}
-	t.ak, t.identity, err = l.openAK(t.settings.ak, t.enrolled)
+	if t.azure != nil {
+		if err := t.azure.open(l); err != nil {
+			return err
+		}
+	}
+	t.ak, t.identity, err = l.openAK(t)
 	return err
 }
 
