@@ -77,8 +77,10 @@ func (r *report) products(given []*x509.Certificate) []string {
 	}
 	for _, c := range given {
 		for _, p := range []string{"Milan", "Genoa", "Turin"} {
-			if slices.Contains([]string{"ARK-" + p, "SEV-" + p, "SEV-VLEK-" + p}, c.Issuer.CommonName) {
-				return []string{p}
+			for _, issuer := range []string{"ARK-" + p, "SEV-" + p, "SEV-VLEK-" + p} {
+				if named(c.Issuer.CommonName, issuer) {
+					return []string{p}
+				}
 			}
 		}
 	}
@@ -191,7 +193,7 @@ func (c *Client) vcek(ctx context.Context, g *gathered, r *report, products []st
 				switch {
 				case err != nil:
 					return time.Time{}, err
-				case x.Subject.CommonName != nameVCEK:
+				case !named(x.Subject.CommonName, nameVCEK):
 					return time.Time{}, fmt.Errorf("a certificate of %.80q, want %s: %w", x.Subject.CommonName, nameVCEK, ErrAnswer)
 				case !r.signedBy(x):
 					return time.Time{}, fmt.Errorf("a certificate of another key than the one that signed the report: %w", ErrAnswer)
@@ -250,7 +252,7 @@ func (c *Client) issuers(ctx context.Context, g *gathered, r *report, product st
 func (c *Client) complete(hand []*x509.Certificate, names ...string) bool {
 	return !slices.ContainsFunc(names, func(name string) bool {
 		return !slices.ContainsFunc(hand, func(x *x509.Certificate) bool {
-			return x.IsCA && x.Subject.CommonName == name && c.now().Before(x.NotAfter)
+			return x.IsCA && named(x.Subject.CommonName, name) && c.now().Before(x.NotAfter)
 		})
 	})
 }
@@ -263,7 +265,7 @@ func checkChain(body []byte, names ...string) (until time.Time, err error) {
 		return time.Time{}, err
 	}
 	for _, name := range names {
-		i := slices.IndexFunc(chain, func(x *x509.Certificate) bool { return x.Subject.CommonName == name })
+		i := slices.IndexFunc(chain, func(x *x509.Certificate) bool { return named(x.Subject.CommonName, name) })
 		if i < 0 {
 			return time.Time{}, fmt.Errorf("%d certificates, and none of %s: %w", len(chain), name, ErrAnswer)
 		}
@@ -301,7 +303,7 @@ func crlResource(name, url, chain, issuer string) *resource {
 				return time.Time{}, fmt.Errorf("no revocation list in DER: %v: %w", err, ErrAnswer)
 			case len(l.Raw) != len(der):
 				return time.Time{}, fmt.Errorf("something behind a revocation list: %w", ErrAnswer)
-			case l.Issuer.CommonName != issuer:
+			case !named(l.Issuer.CommonName, issuer):
 				return time.Time{}, fmt.Errorf("a revocation list of %.80q, want %s: %w", l.Issuer.CommonName, issuer, ErrAnswer)
 			}
 			return l.NextUpdate, nil

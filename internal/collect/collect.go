@@ -28,7 +28,9 @@ import (
 	"time"
 
 	"github.com/sworn-run/sworn/attest"
+	"github.com/sworn-run/sworn/internal/hcl"
 	"github.com/sworn-run/sworn/internal/limits"
+	"github.com/sworn-run/sworn/sev"
 )
 
 // The sentinels of this package. Every error wraps one of them, or is the context's.
@@ -151,11 +153,11 @@ func checkURL(s string) error {
 	return nil
 }
 
-// PartNames of evidence that collateral is got for.
+// The parts of evidence that collateral is got for.
 const (
-	partReport = "report" // an attestation report of SEV-SNP
-	partQuote  = "quote"  // a quote of SGX or TDX
-	partHCL    = "hcl"    // the report of Azure's paravisor
+	partReport = sev.PartReport
+	partQuote  = hcl.PartQuote // TDX's name for it, and SGX's
+	partHCL    = hcl.PartReport
 )
 
 // Evidence gets what there is about one slot's evidence: everything that verifying it
@@ -194,16 +196,16 @@ func part(ev *attest.Evidence, name string) []byte {
 	return nil
 }
 
-// hclReport is where the hardware's report stands in a paravisor's: behind a header of
-// 32 bytes (Microsoft, "Azure confidential VM guest attestation": HCLA).
-const hclReport = 32
-
 // hardwareReport returns the attestation report of SEV-SNP inside a paravisor's.
-func hardwareReport(hcl []byte) ([]byte, error) {
-	if len(hcl) < hclReport+reportSize || !bytes.HasPrefix(hcl, []byte("HCLA")) {
-		return nil, fmt.Errorf("%d bytes that are no report of a paravisor: %w", len(hcl), ErrArgument)
+func hardwareReport(b []byte) ([]byte, error) {
+	r, err := hcl.Parse(b)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", err, ErrArgument)
+	case r.Type != hcl.SNP:
+		return nil, fmt.Errorf("it has a report of type %d, and no TD quote stands beside it: %w", r.Type, ErrArgument)
 	}
-	return hcl[hclReport : hclReport+reportSize], nil
+	return r.Hardware, nil
 }
 
 // gathered collects items without duplicates, and what could not be had.

@@ -1,7 +1,9 @@
 package collect
 
 import (
+	"encoding/base64"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,6 +14,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sworn-run/sworn/attest"
+	"github.com/sworn-run/sworn/internal/hcl"
+	simintel "github.com/sworn-run/sworn/simulator/intel"
 )
 
 // noProblems fails the test for each problem.
@@ -157,68 +161,55 @@ func TestQuote(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		version uint16
-		tee     uint32
-		size    int
-		path    string
-		ca      string
+		ca      simintel.CA
 	}{
-		{"sgx 3", 3, 0, bodySGX, "sgx", nameProcessorCA},
-		{"sgx 4", 4, 0, bodySGX, "sgx", namePlatformCA},
-		{"tdx 4", 4, teeTDX, bodyTDX10, "tdx", namePlatformCA},
-		{"tdx 5", 5, teeTDX, bodyTDX15, "tdx", namePlatformCA},
+		{"sgx 3", 3, simintel.ProcessorCA}, {"tdx 4", 4, simintel.PlatformCA}, {"tdx 5", 5, simintel.PlatformCA},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			ca := map[string]string{nameProcessorCA: "processor", namePlatformCA: "platform"}[c.ca]
-			v, x := newVendor(t), newIntel(t, c.ca, c.tee == teeTDX)
-			x.publish(v, c.path, ca)
+			v, x := newVendor(t), newIntel(t, c.ca, c.version > 3)
+			x.publish(t, v)
 			client, _, _ := testClient(t, v, nil)
-			quote := x.quote(c.version, c.tee, c.size)
+			quote := append(x.quote(t, c.version), 0, 0)
 			got, problems := client.Evidence(t.Context(), evidence(partQuote, quote))
 			noProblems(t, problems)
 			want := []attest.Collateral{
-				{Kind: attest.CollateralTCBInfo, Data: x.tcb},
-				cert(x.signer), cert(x.root),
-				{Kind: attest.CollateralQEIdentity, Data: x.qe},
-				{Kind: attest.CollateralCRL, Data: x.crl},
-				cert(x.ca),
-				{Kind: attest.CollateralCRL, Data: x.rootCRL},
+				{Kind: attest.CollateralTCBInfo, Data: x.tcb}, cert(x.signer), cert(x.root),
+				{Kind: attest.CollateralQEIdentity, Data: x.qe}, crl(x.crl), cert(x.ca), crl(x.rootCRL),
 			}
 			if d := cmp.Diff(want, got); d != "" {
 				t.Error(d)
 			}
-			if n := len(v.requests()); n != 4 {
-				t.Errorf("asked %d times", n)
+			if d := cmp.Diff([]string{x.pathTCB(), x.pathQE(), x.pathCRL(), pathRootCRL}, v.requests()); d != "" {
+				t.Error(d)
 			}
 			again, problems := client.Evidence(t.Context(), evidence(partQuote, quote))
 			noProblems(t, problems)
 			if d := cmp.Diff(got, again); d != "" || v.requests() != nil {
 				t.Errorf("asked again, or another answer:\n%s", d)
 			}
-			for cut := range len(quote) {
-				if _, err := readQuote(quote[:cut]); !errors.Is(err, ErrArgument) && !errors.Is(err, ErrUnavailable) {
-					t.Fatalf("cut at %d: %v", cut, err)
-				}
-			}
+			_, problems = client.Evidence(t.Context(), evidence(partQuote, quote[:len(quote)/2]))
+			onlyProblem(t, problems, "quote", ErrArgument)
 		})
 	}
 }
 
 // TestQuotePartly gets what there is, and names the rest.
 func TestQuotePartly(t *testing.T) {
-	v, x := newVendor(t), newIntel(t, namePlatformCA, true)
-	x.publish(v, "tdx", "platform")
-	v.on("/tdx/certification/v4/qe/identity", nil)
-	v.on("/sgx/certification/v4/rootcacrl", nil)
+	v, x := newVendor(t), newIntel(t, simintel.PlatformCA, true)
+	x.publish(t, v)
+	v.on(x.pathQE(), nil)
+	v.on(pathRootCRL, nil)
 	v.on("/IntelSGXRootCA.der", body(x.rootCRL))
 	c, _, _ := testClient(t, v, nil)
-	got, problems := c.Evidence(t.Context(), evidence(partQuote, x.quote(4, teeTDX, bodyTDX10)))
+	quote := x.quote(t, 4)
+	got, problems := c.Evidence(t.Context(), evidence(partQuote, quote))
 	onlyProblem(t, problems, "identity of the TDX quoting enclave", ErrUnavailable)
 	if kinds(got) != "tcb-info certificate certificate crl certificate crl" {
 		t.Errorf("got %s", kinds(got))
 	}
 	// What is at hand and up to date is not missed.
 	hand := attest.Collateral{Kind: attest.CollateralQEIdentity, Data: x.qe}
-	_, problems = c.Evidence(t.Context(), evidence(partQuote, x.quote(4, teeTDX, bodyTDX10), hand))
+	_, problems = c.Evidence(t.Context(), evidence(partQuote, quote, hand))
 	noProblems(t, problems)
 }
 
@@ -259,14 +250,20 @@ func TestAzure(t *testing.T) {
 	v, a := newVendor(t), newAMD(t, "Genoa", 3)
 	a.publish(v, "Genoa")
 	c, _, _ := testClient(t, v, nil)
-	h := append([]byte("HCLA"), make([]byte, hclReport-4)...)
-	h = append(append(h, a.report...), "runtime data"...)
+	n := base64.RawURLEncoding.EncodeToString(append([]byte{0x80}, make([]byte, 255)...))
+	h, err := (&hcl.Report{
+		Version: 2, Type: hcl.SNP, Hardware: a.report, Hash: attest.SHA256,
+		Runtime: fmt.Appendf(nil, `{"keys":[{"kid":"HCLAkPub","key_ops":["sign"],"kty":"RSA","e":"AQAB","n":%q}]}`, n),
+	}).Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
 	got, problems := c.Evidence(t.Context(), evidence(partHCL, h))
 	noProblems(t, problems)
 	if !has(got, attest.CollateralCertificate, a.vcek.cert.Raw) {
 		t.Errorf("got %s", kinds(got))
 	}
-	_, problems = c.Evidence(t.Context(), evidence(partHCL, h[:hclReport+reportSize-1]))
+	_, problems = c.Evidence(t.Context(), evidence(partHCL, h[:len(h)-1]))
 	onlyProblem(t, problems, "attestation report in the paravisor's", ErrArgument)
 }
 
@@ -322,27 +319,10 @@ func TestGenuine(t *testing.T) {
 	}
 }
 
-// FuzzReadQuote: a platform or an error, and of which class.
-func FuzzReadQuote(f *testing.F) {
-	x := newIntel(f, namePlatformCA, true)
-	for _, q := range [][]byte{x.quote(3, 0, bodySGX), x.quote(4, teeTDX, bodyTDX10), x.quote(5, teeTDX, bodyTDX15)} {
-		f.Add(q)
-		f.Add(q[:len(q)/2])
-	}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		p, err := readQuote(b)
-		if (p == nil) == (err == nil) || err != nil && !errors.Is(err, ErrArgument) && !errors.Is(err, ErrUnavailable) {
-			t.Fatalf("%v, %v", p, err)
-		}
-		if p != nil && (len(p.fmspc) != 12 || p.ca != "platform" && p.ca != "processor") {
-			t.Fatalf("%+v", p)
-		}
-	})
-}
-
 // FuzzParseFile: items or an error of its class, and the items can be read again.
 func FuzzParseFile(f *testing.F) {
-	x := newIntel(f, namePlatformCA, true)
+	x := newIntel(f, simintel.PlatformCA, true)
+	x.publish(f, newVendor(f))
 	for _, b := range [][]byte{x.tcb, x.qe, x.crl, x.root.cert.Raw, pemOf(x.ca, x.root)} {
 		f.Add(b)
 	}
@@ -365,16 +345,17 @@ func FuzzParseFile(f *testing.F) {
 
 // TestLabels names items, and files as they can be.
 func TestLabels(t *testing.T) {
-	x := newIntel(t, namePlatformCA, true)
+	x := newIntel(t, simintel.PlatformCA, true)
+	x.publish(t, newVendor(t))
 	odd := issue(t, "../..\x00/ü", nil, nil)
 	for _, c := range []struct {
 		item       attest.Collateral
 		what, file string
 	}{
-		{cert(x.root), "certificate of Intel SGX Root CA", "certificate-intel-sgx-root-ca-"},
+		{cert(x.root), "certificate of Intel SGX Root CA SIMULATED", "certificate-intel-sgx-root-ca-"},
 		{cert(odd), "certificate of ../..\x00/ü", "certificate--"},
-		{attest.Collateral{Kind: attest.CollateralCRL, Data: x.crl}, "revocation list of Intel SGX PCK Platform CA", "crl-intel-sgx-pck-platform-ca-"},
-		{attest.Collateral{Kind: attest.CollateralTCBInfo, Data: x.tcb}, "tcb-info of TDX 50806F000000", "tcb-info-tdx-50806f000000-"},
+		{crl(x.crl), "revocation list of Intel SGX PCK Platform CA SIMULATED", "crl-intel-sgx-pck-platform-ca-"},
+		{attest.Collateral{Kind: attest.CollateralTCBInfo, Data: x.tcb}, "tcb-info of TDX " + strings.ToUpper(x.fmspc), "tcb-info-tdx-" + x.fmspc + "-"},
 		{attest.Collateral{Kind: attest.CollateralQEIdentity, Data: x.qe}, "qe-identity of TD_QE", "qe-identity-td-qe-"},
 	} {
 		l, err := NewLabel(&c.item)

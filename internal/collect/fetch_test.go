@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/sworn-run/sworn/internal/limits"
+	simintel "github.com/sworn-run/sworn/simulator/intel"
 )
 
 // crlPath is what the tests of asking ask for.
@@ -171,10 +172,16 @@ func TestAnswers(t *testing.T) {
 // TestPublished refuses certificates and answers of Intel's that are of something else.
 func TestPublished(t *testing.T) {
 	a, other := newAMD(t, "Milan", 3), newAMD(t, "Milan", 3)
-	x := newIntel(t, namePlatformCA, true)
-	sgx := newIntel(t, namePlatformCA, false)
-	chain := header(x.signer, x.root)
-	tcb := "/tdx/certification/v4/tcb?fmspc=" + strings.ToUpper(fmspc)
+	x, sgx := newIntel(t, simintel.PlatformCA, true), newIntel(t, simintel.PlatformCA, false)
+	x.publish(t, newVendor(t))
+	sgx.publish(t, newVendor(t))
+	chain, tcb, info := header(x.signer, x.root), x.pathTCB(), "TDX TCB info of FMSPC "+x.fmspc
+	changed := func(from, to string) http.HandlerFunc {
+		if !bytes.Contains(x.tcb, []byte(from)) {
+			t.Fatalf("%s has no %s", x.tcb, from)
+		}
+		return body(bytes.ReplaceAll(x.tcb, []byte(from), []byte(to)), headerTCBInfo, chain)
+	}
 	vcek := "/vcek/v1/Milan/" + chipMilan + splMilan
 	for name, c := range map[string]struct {
 		path   string
@@ -189,26 +196,26 @@ func TestPublished(t *testing.T) {
 		"chain of VLEKs":       {"/vcek/v1/Milan/cert_chain", body(pemOf(a.asvk, a.ark)), "certificates of SEV-Milan"},
 		"chain with text":      {"/vcek/v1/Milan/cert_chain", body(append([]byte("hello\n"), pemOf(a.ask, a.ark)...)), "certificates of SEV-Milan"},
 		"chain of many":        {"/vcek/v1/Milan/cert_chain", body(bytes.Repeat(pemOf(a.ark), limits.Certificates+1)), "certificates of SEV-Milan"},
-		"TCB info of SGX":      {tcb, body(sgx.tcb, headerTCBInfo, chain), "TDX TCB info of FMSPC " + fmspc},
-		"TCB info's case":      {tcb, body(bytes.Replace(x.tcb, []byte(`"tcbInfo"`), []byte(`"TcbInfo"`), 1), headerTCBInfo, chain), "TDX TCB info of FMSPC " + fmspc},
-		"TCB info of another":  {tcb, body(bytes.Replace(x.tcb, []byte(`806F`), []byte(`906F`), 1), headerTCBInfo, chain), "TDX TCB info of FMSPC " + fmspc},
-		"TCB info's date":      {tcb, body(bytes.Replace(x.tcb, []byte(`2026-`), []byte(`soon-`), 1), headerTCBInfo, chain), "TDX TCB info of FMSPC " + fmspc},
-		"TCB info twice":       {tcb, body(bytes.Replace(x.tcb, []byte(`{"tcbInfo"`), []byte(`{"tcbInfo":{},"tcbInfo"`), 1), headerTCBInfo, chain), "TDX TCB info of FMSPC " + fmspc},
-		"TCB info unsigned":    {tcb, body(bytes.Replace(x.tcb, []byte(`"00ff"`), []byte(`""`), 1), headerTCBInfo, chain), "TDX TCB info of FMSPC " + fmspc},
-		"TCB info unchained":   {tcb, body(x.tcb), "TDX TCB info of FMSPC " + fmspc},
-		"TCB info's chain":     {tcb, body(x.tcb, headerTCBInfo, "%zz"), "TDX TCB info of FMSPC " + fmspc},
+		"TCB info of SGX":      {tcb, body(sgx.tcb, headerTCBInfo, chain), info},
+		"TCB info's case":      {tcb, changed(`"tcbInfo"`, `"TcbInfo"`), info},
+		"TCB info of another":  {tcb, changed(`"`+strings.ToUpper(x.fmspc), `"00`+strings.ToUpper(x.fmspc[2:])), info},
+		"TCB info's date":      {tcb, changed(`"nextUpdate":"2`, `"nextUpdate":"soon, 2`), info},
+		"TCB info twice":       {tcb, changed(`{"tcbInfo"`, `{"tcbInfo":{},"tcbInfo"`), info},
+		"TCB info unsigned":    {tcb, changed(`"signature"`, `"signatur"`), info},
+		"TCB info unchained":   {tcb, body(x.tcb), info},
+		"TCB info's chain":     {tcb, body(x.tcb, headerTCBInfo, "%zz"), info},
 		"identity of SGX": {
-			"/tdx/certification/v4/qe/identity", body(sgx.qe, headerIdentity, chain), "identity of the TDX quoting enclave",
+			x.pathQE(), body(sgx.qe, headerIdentity, chain), "identity of the TDX quoting enclave",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			v := newVendor(t)
 			a.publish(v, "Milan")
-			x.publish(v, "tdx", "platform")
+			x.publish(t, v)
 			v.on(c.path, c.answer)
 			client, _, _ := testClient(t, v, nil)
 			_, problems := client.Evidence(t.Context(), evidence(partReport, a.report))
-			_, more := client.Evidence(t.Context(), evidence(partQuote, x.quote(4, teeTDX, bodyTDX10)))
+			_, more := client.Evidence(t.Context(), evidence(partQuote, x.quote(t, 4)))
 			onlyProblem(t, append(problems, more...), c.item, ErrAnswer)
 		})
 	}

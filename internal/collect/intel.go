@@ -3,10 +3,7 @@ package collect
 import (
 	"context"
 	"crypto/x509"
-	"encoding/asn1"
-	"encoding/binary"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"net/url"
 	"strings"
@@ -15,6 +12,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/sworn-run/sworn/attest"
+	"github.com/sworn-run/sworn/internal/dcap"
 	"github.com/sworn-run/sworn/internal/limits"
 )
 
@@ -210,131 +208,23 @@ func checkIdentity(tdx bool) func(*answer) (time.Time, error) {
 	}
 }
 
-// Layout of quotes (Intel TDX DCAP Quoting Library API, appendix A; SGX ECDSA
-// QuoteLibReference DCAP API, appendix A), in bytes.
-const (
-	quoteHeader  = 48
-	bodySGX      = 384
-	bodyTDX10    = 584
-	bodyTDX15    = 648
-	signatureKey = 64 + 64
-	qeReport     = 384 + 64
-	teeTDX       = 0x81
-	dataPCK      = 5
-	dataQE       = 6
-)
-
-// errCut is about a quote that ends too early.
-var errCut = fmt.Errorf("the quote ends too early: %w", ErrArgument)
-
-// reader reads a quote from its front; it is broken after what is not there.
-type reader struct {
-	b      []byte
-	broken bool
-}
-
-// take returns the next n bytes.
-func (r *reader) take(n uint32) []byte {
-	if uint64(n) > uint64(len(r.b)) {
-		r.broken, r.b = true, nil
-		return make([]byte, min(n, 4))
-	}
-	out := r.b[:n]
-	r.b = r.b[n:]
-	return out
-}
-
-func (r *reader) u16() uint16 { return binary.LittleEndian.Uint16(r.take(2)) }
-func (r *reader) u32() uint32 { return binary.LittleEndian.Uint32(r.take(4)) }
-
-// readQuote reads what Intel publishes by. Whether the quote is well-formed otherwise is
-// for its scheme.
+// readQuote reads what Intel publishes by. Bytes after the quote are its scheme's matter.
 func readQuote(quote []byte) (*platform, error) {
-	r := &reader{b: quote}
-	version, _, tee := r.u16(), r.u16(), r.u32()
-	r.take(quoteHeader - 8)
-	body := uint32(bodySGX)
-	if tee == teeTDX {
-		body = bodyTDX10
+	if n, err := dcap.Length(quote); err == nil && n < len(quote) {
+		quote = quote[:n]
 	}
-	switch version {
-	case 3:
-		tee, body = 0, bodySGX
-	case 4:
-	case 5:
-		r.u16()
-		body = r.u32()
-	default:
-		return nil, fmt.Errorf("a quote of version %d, want 3 to 5: %w", version, ErrArgument)
-	}
-	if body != bodySGX && body != bodyTDX10 && body != bodyTDX15 {
-		return nil, fmt.Errorf("a quote with a body of %d bytes: %w", body, ErrArgument)
-	}
-	r.take(body + 4)
-	r.take(signatureKey)
-	kind := uint16(dataQE)
-	if version > 3 {
-		kind = r.u16()
-		r.u32()
-	}
-	if kind == dataQE {
-		r.take(qeReport)
-		r.take(uint32(r.u16()))
-		kind = r.u16()
-	}
-	chain := r.take(r.u32())
-	switch {
-	case r.broken:
-		return nil, errCut
-	case kind != dataPCK:
-		return nil, fmt.Errorf("the quote does not carry the platform's certificate (certification data of type %d, want %d): %w", kind, dataPCK, ErrUnavailable)
-	}
-	certs, err := pemCertificates(chain)
+	q, err := dcap.ParseQuote(quote)
 	if err != nil {
-		return nil, fmt.Errorf("the platform's certificate in the quote: %w", errors.Join(err, ErrArgument))
+		return nil, fmt.Errorf("%w: %w", err, ErrArgument)
 	}
-	return platformOf(certs[0], tee == teeTDX)
-}
-
-// platformOf reads a platform's certificate.
-func platformOf(pck *x509.Certificate, tdx bool) (*platform, error) {
-	p := &platform{tdx: tdx, issuer: pck.Issuer.CommonName}
-	switch p.issuer {
-	case namePlatformCA:
-		p.ca = "platform"
-	case nameProcessorCA:
-		p.ca = "processor"
+	p := &platform{tdx: q.TEE == dcap.TDX, fmspc: hex.EncodeToString(q.PCK.FMSPC[:])}
+	switch issuer := q.Certificates()[0].Issuer.CommonName; {
+	case named(issuer, namePlatformCA):
+		p.ca, p.issuer = "platform", namePlatformCA
+	case named(issuer, nameProcessorCA):
+		p.ca, p.issuer = "processor", nameProcessorCA
 	default:
-		return nil, fmt.Errorf("the platform's certificate is issued by %.80q, want %s or %s: %w", p.issuer, namePlatformCA, nameProcessorCA, ErrArgument)
+		return nil, fmt.Errorf("the platform's certificate is issued by %.80q, want %s or %s: %w", issuer, namePlatformCA, nameProcessorCA, ErrArgument)
 	}
-	fmspc, err := fmspcOf(pck)
-	if err != nil {
-		return nil, err
-	}
-	p.fmspc = hex.EncodeToString(fmspc)
 	return p, nil
-}
-
-// fmspcOf reads the FMSPC of a platform's certificate (Intel SGX PCK Certificate and CRL
-// Profile, 1.5: the extension 1.2.840.113741.1.13.1, a sequence of pairs).
-func fmspcOf(pck *x509.Certificate) ([]byte, error) {
-	sgx := asn1.ObjectIdentifier{1, 2, 840, 113741, 1, 13, 1}
-	for i := range pck.Extensions {
-		if !pck.Extensions[i].Id.Equal(sgx) {
-			continue
-		}
-		var all []struct {
-			ID    asn1.ObjectIdentifier
-			Value asn1.RawValue
-		}
-		if rest, err := asn1.Unmarshal(pck.Extensions[i].Value, &all); err != nil || len(rest) > 0 {
-			break
-		}
-		for j := range all {
-			if all[j].ID.Equal(append(sgx[:len(sgx):len(sgx)], 4)) && all[j].Value.Tag == asn1.TagOctetString && len(all[j].Value.Bytes) == 6 {
-				return all[j].Value.Bytes, nil
-			}
-		}
-	}
-	return nil, fmt.Errorf("the platform's certificate names no FMSPC: %w", ErrArgument)
 }

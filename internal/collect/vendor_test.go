@@ -9,7 +9,6 @@ import (
 	"crypto/sha512"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/asn1"
 	"encoding/binary"
 	"encoding/pem"
 	"fmt"
@@ -24,6 +23,7 @@ import (
 	"time"
 
 	"github.com/sworn-run/sworn/attest"
+	simintel "github.com/sworn-run/sworn/simulator/intel"
 )
 
 // day0 is the time of the tests.
@@ -91,7 +91,7 @@ func pemOf(chain ...*authority) []byte {
 	return out
 }
 
-// published is what the vendors of the tests answer to path and query.
+// vendor answers what the tests say to a path and query, and notes what is asked.
 type vendor struct {
 	*httptest.Server
 	mu      sync.Mutex
@@ -250,45 +250,67 @@ func (a *amd) publish(v *vendor, product string) {
 	v.on("/vlek/v1/"+product+"/crl", body(a.crl))
 }
 
-// intel is Intel for one platform.
+// intel is Intel, simulated, for one platform.
 type intel struct {
-	root, ca, signer, pck *authority
+	platform              *simintel.Platform
+	pcs                   *simintel.PCS
+	root, ca, signer      *authority
+	fmspc                 string
+	tee, caName           string
 	tcb, qe, crl, rootCRL []byte
 }
 
-// fmspc is that of the tests' platform.
-const fmspc = "50806f000000"
-
-// newIntel makes the certificates of a platform and what is published about it.
-func newIntel(t testing.TB, ca string, tdx bool) *intel {
+// newIntel makes a platform below a CA, and what is published about it.
+func newIntel(t testing.TB, ca simintel.CA, tdx bool) *intel {
 	t.Helper()
-	x := &intel{}
-	x.root = issue(t, nameRootCA, nil, nil)
-	x.ca, x.signer = issue(t, ca, x.root, nil), issue(t, "Intel SGX TCB Signing", x.root, nil)
-	oid := asn1.ObjectIdentifier{1, 2, 840, 113741, 1, 13, 1}
-	value, err := asn1.Marshal([]struct {
-		ID    asn1.ObjectIdentifier
-		Value []byte
-	}{{append(oid[:len(oid):len(oid)], 1), make([]byte, 16)}, {append(oid[:len(oid):len(oid)], 4), []byte{0x50, 0x80, 0x6F, 0, 0, 0}}})
+	v, err := simintel.New(day0.AddDate(0, 0, -3))
 	if err != nil {
 		t.Fatal(err)
 	}
-	x.pck = issue(t, "Intel SGX PCK Certificate", x.ca, newKey(t, elliptic.P256()), pkix.Extension{Id: oid, Value: value})
-	x.date(t, day0.AddDate(0, 0, -3), tdx)
+	x := &intel{tee: "sgx", caName: string(ca)}
+	if tdx {
+		x.tee = "tdx"
+	}
+	if x.platform, err = v.Platform("a"); err != nil {
+		t.Fatal(err)
+	}
+	x.platform.PCK.CA = ca
+	x.fmspc = fmt.Sprintf("%x", x.platform.PCK.FMSPC)
+	x.pcs = &simintel.PCS{Vendor: v, Platforms: []*simintel.Platform{x.platform}, Now: func() time.Time { return day0 }}
+	x.root, x.ca, x.signer = &authority{cert: v.Root()}, &authority{cert: v.Issuer(ca)}, &authority{cert: v.TCBSigning()}
 	return x
 }
 
-// date makes everything that has dates anew.
-func (x *intel) date(t testing.TB, from time.Time, tdx bool) {
+// The paths of Intel's service.
+func (x *intel) pathTCB() string {
+	return "/" + x.tee + "/certification/v4/tcb?fmspc=" + strings.ToUpper(x.fmspc)
+}
+func (x *intel) pathQE() string { return "/" + x.tee + "/certification/v4/qe/identity" }
+func (x *intel) pathCRL() string {
+	return "/sgx/certification/v4/pckcrl?ca=" + x.caName + "&encoding=der"
+}
+
+const pathRootCRL = "/sgx/certification/v4/rootcacrl"
+
+// publish has a vendor answer as Intel does now, and always the same.
+func (x *intel) publish(t testing.TB, v *vendor) {
 	t.Helper()
-	tee, qe := "SGX", "QE"
-	if tdx {
-		tee, qe = "TDX", "TD_QE"
+	for path, into := range map[string]*[]byte{x.pathTCB(): &x.tcb, x.pathQE(): &x.qe, x.pathCRL(): &x.crl, pathRootCRL: &x.rootCRL} {
+		w := httptest.NewRecorder()
+		x.pcs.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		if w.Code != http.StatusOK {
+			t.Fatalf("%s: %d", path, w.Code)
+		}
+		*into = w.Body.Bytes()
+		var headers []string
+		for _, h := range []string{headerTCBInfo, headerIdentity, headerCRL} {
+			if s := w.Header().Get(h); s != "" {
+				headers = append(headers, h, s)
+			}
+		}
+		v.on(path, body(*into, headers...))
 	}
-	until := from.AddDate(0, 1, 0).Format(time.RFC3339)
-	x.tcb = fmt.Appendf(nil, `{"tcbInfo":{"id":%q,"version":3,"nextUpdate":%q,"fmspc":%q,"tcbLevels":[]},"signature":"00ff"}`, tee, until, strings.ToUpper(fmspc))
-	x.qe = fmt.Appendf(nil, `{"enclaveIdentity":{"id":%q,"version":2,"nextUpdate":%q},"signature":"00ff"}`, qe, until)
-	x.crl, x.rootCRL = x.ca.list(t, from), x.root.list(t, from)
+	x.rootCRL = derOf(x.rootCRL)
 }
 
 // header is a chain as the PCS writes it in a header.
@@ -296,39 +318,24 @@ func header(chain ...*authority) string {
 	return strings.ReplaceAll(url.QueryEscape(string(pemOf(chain...))), "+", "%20")
 }
 
-// publish has a vendor answer as Intel does.
-func (x *intel) publish(v *vendor, tee, ca string) {
-	v.on("/"+tee+"/certification/v4/tcb?fmspc="+strings.ToUpper(fmspc), body(x.tcb, headerTCBInfo, header(x.signer, x.root)))
-	v.on("/"+tee+"/certification/v4/qe/identity", body(x.qe, headerIdentity, header(x.signer, x.root)))
-	v.on("/sgx/certification/v4/pckcrl?ca="+ca+"&encoding=der", body(x.crl, headerCRL, header(x.ca, x.root)))
-	v.on("/sgx/certification/v4/rootcacrl", body(fmt.Appendf(nil, "%x", x.rootCRL)))
-}
-
-// quote makes a quote as far as it is read here.
-func (x *intel) quote(version uint16, tee uint32, size int) []byte {
-	le := binary.LittleEndian
-	b := le.AppendUint16(nil, version)
-	b = le.AppendUint16(b, 2)
-	b = le.AppendUint32(b, tee)
-	b = append(b, make([]byte, quoteHeader-8)...)
-	if version == 5 {
-		b = le.AppendUint16(b, 3)
-		b = le.AppendUint32(b, uint32(size))
+// quote makes a quote of the platform's.
+func (x *intel) quote(t testing.TB, version uint16) []byte {
+	t.Helper()
+	var q *simintel.Quote
+	var err error
+	if version == 3 {
+		q, err = x.platform.SGXQuote(x.platform.Enclave("e", [64]byte{1}), day0)
+	} else {
+		q, err = x.platform.TDQuote(x.platform.TD("guest", [64]byte{1}), version, day0)
 	}
-	b = append(b, make([]byte, size)...)
-	chain := append(pemOf(x.pck, x.ca, x.root), 0)
-	qe := append(make([]byte, qeReport), 3, 0, 'a', 'b', 'c')
-	qe = le.AppendUint16(qe, dataPCK)
-	qe = le.AppendUint32(qe, uint32(len(chain)))
-	qe = append(qe, chain...)
-	signature := make([]byte, signatureKey)
-	if version > 3 {
-		signature = le.AppendUint16(signature, dataQE)
-		signature = le.AppendUint32(signature, uint32(len(qe)))
+	if err != nil {
+		t.Fatal(err)
 	}
-	signature = append(signature, qe...)
-	b = le.AppendUint32(b, uint32(len(signature)))
-	return append(b, signature...)
+	b, err := q.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 // evidence is one slot's.

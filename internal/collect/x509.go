@@ -5,9 +5,14 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"strings"
 
 	"github.com/sworn-run/sworn/internal/limits"
 )
+
+// named reports whether a common name is a vendor's name for something, or that of its
+// simulation, which has a word behind it.
+func named(cn, name string) bool { return cn == name || strings.HasPrefix(cn, name+" ") }
 
 // oneCertificate reads exactly one certificate in DER.
 func oneCertificate(der []byte) (*x509.Certificate, error) {
