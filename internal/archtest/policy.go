@@ -41,7 +41,7 @@ const directions = `
 	cer, tpm/tpmdev
 	< internal/enroll;
 
-	# What vendors publish, from the network (docs/decisions/0020-collateral.md).
+	# What vendors publish, from the network (docs/decisions/0023-collateral.md).
 	cer, TEE
 	< internal/collect;
 
