@@ -96,10 +96,11 @@ type AttributeField struct {
 	Default uint64
 }
 
-// CollateralReader is the optional capability of an [Attester] on whose machine
-// certificates of its vendor are at hand. Nothing that it returns is trusted.
+// CollateralReader is the optional capability of an [Attester] whose machine keeps what
+// vendors signed for it, such as the certificates of the key that quotes.
 type CollateralReader interface {
-	// Collateral returns what there is, of the kinds above; nil for nothing.
+	// Collateral returns the items that belong to the evidence which was made last, each
+	// of a kind above; nil if there are none. Nothing that it returns is trusted.
 	Collateral(ctx context.Context) ([]Collateral, error)
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -39,7 +40,8 @@ const (
 	// its bytes are a collateral item of the capsule.
 	RoleModelSignature = "model-signature"
 	// RoleImage is the container image whose files are the job's root; its digest
-	// is that of the image's manifest.
+	// is that of the image's manifest or, with ProtectionDMVerity, of the volume that
+	// holds the files.
 	RoleImage = "image"
 	// RoleArgv is the command template; Value is an array of strings.
 	RoleArgv = "argv"
@@ -80,7 +82,8 @@ type Component struct {
 	Digest []string `json:"digest,omitzero"`
 	// Size is the size in bytes in decimal.
 	Size string `json:"size,omitzero"`
-	// Protection is how the bytes are kept from changing.
+	// Protection is how the bytes are kept from changing; of a file, and of an image
+	// on a volume.
 	Protection string `json:"protection,omitzero"`
 	// Value is the canonical JSON value of argv and env components.
 	Value jsontext.Value `json:"value,omitzero"`
@@ -149,7 +152,10 @@ func (c *Component) check() error {
 	case (c.Role == RoleManifest || c.Role == RoleModelSignature) && strings.Contains(c.Name, "/"):
 		return bad("a slash in the name of weights")
 	case c.Role == RoleManifest, c.Role == RoleImage:
-		if c.Name == "" || !path.IsAbs(c.Path) || path.Clean(c.Path) != c.Path || c.Protection != "" || c.Value != nil || c.Described != nil {
+		if !c.imageProtected() {
+			return bad("dm-verity is the protection of an image whose one digest is of dm-verity, and there is no other")
+		}
+		if c.Name == "" || !path.IsAbs(c.Path) || path.Clean(c.Path) != c.Path || c.Value != nil || c.Described != nil {
 			return bad("a manifest or image has a name, a clean absolute path, digests and a size")
 		}
 		return c.checkDigests()
@@ -177,6 +183,23 @@ func (c *Component) check() error {
 		return bad("unknown role")
 	}
 }
+
+// imageProtected checks the protection of a manifest or image, and an image's digest
+// with it: a volume's digest says nothing where nothing enforces it.
+func (c *Component) imageProtected() bool {
+	volume := slices.ContainsFunc(c.Digest, func(d string) bool { return strings.HasPrefix(d, SchemeDMVerity) })
+	switch {
+	case c.Role == RoleManifest || c.Protection == "":
+		return c.Protection == "" && !(c.Role == RoleImage && volume)
+	default:
+		return c.Protection == ProtectionDMVerity && volume && len(c.Digest) == 1
+	}
+}
+
+// Protected reports whether the component's bytes are kept by a protection that a
+// policy has to accept: every file's, and those of an image on a volume. An unpacked
+// image is a private copy, as sealed files are.
+func (c *Component) Protected() bool { return c.IsFile() || c.Protection != "" }
 
 // knownProtection reports whether p is one of the protections.
 func knownProtection(p string) bool {

@@ -155,6 +155,42 @@ func TestComponentRules(t *testing.T) {
 	}
 }
 
+// TestImageProtection: the digest of a volume stands with its protection, and no other
+// does.
+func TestImageProtection(t *testing.T) {
+	volume, manifest := cer.DMVerityDigest([32]byte{1}, nil), "sha256:"+hex1
+	for _, c := range []struct {
+		role, protection string
+		digest           []string
+		ok               bool
+	}{
+		{cer.RoleImage, "", []string{manifest}, true},
+		{cer.RoleImage, cer.ProtectionDMVerity, []string{volume}, true},
+		{cer.RoleImage, "", []string{volume}, false},
+		{cer.RoleImage, "", []string{manifest, volume}, false},
+		{cer.RoleImage, cer.ProtectionDMVerity, []string{manifest}, false},
+		{cer.RoleImage, cer.ProtectionDMVerity, []string{volume, manifest}, false},
+		{cer.RoleImage, cer.ProtectionDMVerity, nil, false},
+		{cer.RoleImage, cer.ProtectionFSVerity, []string{volume}, false},
+		{cer.RoleImage, cer.ProtectionSealed, []string{manifest}, false},
+		{cer.RoleImage, cer.ProtectionNone, []string{manifest}, false},
+		{cer.RoleManifest, cer.ProtectionDMVerity, []string{volume}, false},
+		{cer.RoleManifest, cer.ProtectionSealed, []string{manifest}, false},
+	} {
+		x := &cer.Component{Role: c.role, Name: "image", Path: "/", Digest: c.digest, Size: "1", Protection: c.protection}
+		b, err := x.Encode()
+		if (err == nil) != c.ok || err != nil && !errors.Is(err, cer.ErrSchema) {
+			t.Errorf("%s %v %q: %v", c.role, c.digest, c.protection, err)
+		}
+		if !c.ok {
+			continue
+		}
+		if got, err := cer.ParseComponent(b); err != nil || got.Protected() != (c.protection != "") || got.IsFile() {
+			t.Errorf("%s %v %q reads %+v, %v", c.role, c.digest, c.protection, got, err)
+		}
+	}
+}
+
 // notNumbers are no decimal u64 in its one spelling.
 var notNumbers = []string{
 	"", "-1", "+1", "01", "00", " 1", "1 ", "1.0", "1e1", "0x1", "1_0", "١", "18446744073709551616", "99999999999999999999999", "-0", "NaN",

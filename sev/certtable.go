@@ -29,7 +29,8 @@ type TableEntry struct {
 	DER [][]byte
 	// PEM tells that the entry is PEM where DER belongs.
 	PEM bool
-	// Surplus counts the bytes of Data that follow or surround what is in DER.
+	// Surplus counts the bytes of Data that follow what is in DER: all of them if
+	// there is none.
 	Surplus int
 }
 
@@ -119,13 +120,15 @@ func entryName(guid string) string {
 func readEntry(guid string, data []byte) TableEntry {
 	e := TableEntry{GUID: guid, Name: entryName(guid), Data: data}
 	if e.Name == "" {
-		return e
+		return e // Of what is not known, nothing is surplus either.
 	}
+	// Only a SEQUENCE: the dashes of PEM are ASN.1 too.
 	var first asn1.RawValue
-	if rest, err := asn1.Unmarshal(data, &first); err == nil {
+	if rest, err := asn1.Unmarshal(data, &first); err == nil && data[0] == 0x30 {
 		e.DER, e.Surplus = [][]byte{first.FullBytes}, len(rest)
 		return e
 	}
+	e.Surplus = len(data)
 	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
 		e.PEM = true
 		e.DER = append(e.DER, block.Bytes)

@@ -18,7 +18,7 @@ type candidate struct {
 }
 
 // candidates returns the certificates whose key signed the report, best first. The
-// error wraps ErrSignature if there is none, and ErrForm if the report does not have
+// error wraps ErrSignature if there is none, ErrNoKey if none was supplied, and ErrForm if the report does not have
 // the form of their product.
 func (m *material) candidates(p *report) ([]candidate, error) {
 	var out []candidate
@@ -58,7 +58,7 @@ func (m *material) candidates(p *report) ([]candidate, error) {
 		// Hiding the class is deliberate: it is no part of the evidence.
 		return nil, fmt.Errorf("no certificate of the %v that can be read: %v: %w", p.signer, other, attest.ErrSignature)
 	}
-	return nil, fmt.Errorf("no certificate of the %v was supplied, so that the signature cannot be checked: %w", p.signer, attest.ErrSignature)
+	return nil, fmt.Errorf("no certificate of the %v was supplied, so that the signature cannot be checked: %w", p.signer, attest.ErrNoKey)
 }
 
 // sort drops the certificates of products whose reports are of another form, and

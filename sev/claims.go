@@ -60,11 +60,11 @@ func attributes() []attribute {
 		}
 		return a
 	}
-	policy := func(bit uint64) func(*report) uint64 {
-		return func(p *report) uint64 { return flag(p.policy&bit != 0) }
+	policy := func(mask uint64) func(*report) uint64 {
+		return func(p *report) uint64 { return bit(p.policy&mask != 0) }
 	}
-	platform := func(bit int) func(*report) uint64 {
-		return func(p *report) uint64 { return p.platformInfo >> bit & 1 }
+	platform := func(n int) func(*report) uint64 {
+		return func(p *report) uint64 { return p.platformInfo >> n & 1 }
 	}
 	return []attribute{
 		free("version", func(p *report) uint64 { return uint64(p.version) }),
@@ -90,8 +90,8 @@ func attributes() []attribute {
 		free("alias_check_complete", platform(5)),
 		free("iommu_write_safe", platform(6)),
 		free("tio_en", platform(7)),
-		free("author_key_en", func(p *report) uint64 { return flag(p.authorKey) }),
-		free("mask_chip_key", func(p *report) uint64 { return flag(p.maskKey) }),
+		free("author_key_en", func(p *report) uint64 { return bit(p.authorKey) }),
+		free("mask_chip_key", func(p *report) uint64 { return bit(p.maskKey) }),
 		free("signing_key", func(p *report) uint64 { return uint64(p.signer) }),
 		since((*report).hasCPU, free("family", func(p *report) uint64 { return uint64(p.family) })),
 		since((*report).hasCPU, free("model", func(p *report) uint64 { return uint64(p.model) })),
@@ -101,8 +101,8 @@ func attributes() []attribute {
 	}
 }
 
-// flag returns 1 for true.
-func flag(b bool) uint64 {
+// bit returns 1 for true.
+func bit(b bool) uint64 {
 	if b {
 		return 1
 	}

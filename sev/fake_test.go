@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -48,6 +49,7 @@ type authority struct {
 type amd struct {
 	line           product
 	ark, ask, asvk *authority
+	change         func(*x509.Certificate)
 }
 
 // name is a subject of the maker's.
@@ -103,9 +105,40 @@ func newAuthority(tb testing.TB, t *x509.Certificate, by *authority, key string)
 // newAMD makes a maker.
 func newAMD(tb testing.TB, line product) *amd {
 	tb.Helper()
-	a := &amd{line: line, ark: newAuthority(tb, arkTemplate(line), nil, "ark")}
-	a.ask = newAuthority(tb, caTemplate("SEV-"+string(line), 0x10001), a.ark, "ask")
-	a.asvk = newAuthority(tb, caTemplate("SEV-VLEK-"+string(line), 0x10101), a.ark, "asvk")
+	return newMaker(tb, line, nil)
+}
+
+// newForger makes a maker whose certificates bear AMD's own names.
+func newForger(tb testing.TB, line product) *amd {
+	tb.Helper()
+	return newMaker(tb, line, func(c *x509.Certificate) {
+		c.Subject = pkix.Name{
+			CommonName: c.Subject.CommonName, OrganizationalUnit: []string{"Engineering"}, Organization: []string{"Advanced Micro Devices"},
+			Locality: []string{"Santa Clara"}, Province: []string{"CA"}, Country: []string{"US"},
+		}
+		kind := "vcek"
+		if strings.Contains(c.Subject.CommonName, "VLEK") {
+			kind = "vlek"
+		}
+		if c.IsCA {
+			c.CRLDistributionPoints = []string{"https://kdsintf.amd.com/" + kind + "/v1/" + string(line) + "/crl"}
+		}
+	})
+}
+
+// newMaker makes a maker; change is for every certificate of it.
+func newMaker(tb testing.TB, line product, change func(*x509.Certificate)) *amd {
+	tb.Helper()
+	a := &amd{line: line, change: change}
+	templates := []*x509.Certificate{arkTemplate(line), caTemplate("SEV-"+string(line), 0x10001), caTemplate("SEV-VLEK-"+string(line), 0x10101)}
+	for _, t := range templates {
+		if change != nil {
+			change(t)
+		}
+	}
+	a.ark = newAuthority(tb, templates[0], nil, "ark")
+	a.ask = newAuthority(tb, templates[1], a.ark, "ask")
+	a.asvk = newAuthority(tb, templates[2], a.ark, "asvk")
 	return a
 }
 
@@ -208,7 +241,7 @@ func amdID(arc ...int) asn1.ObjectIdentifier {
 func (c *chip) amdExtensions(tb testing.TB) []pkix.Extension {
 	tb.Helper()
 	out := []pkix.Extension{
-		{Id: amdID(1), Value: der(tb, int(flag(c.maker.line == turin)), "")},
+		{Id: amdID(1), Value: der(tb, int(bit(c.maker.line == turin)), "")},
 		{Id: amdID(2), Value: der(tb, c.name, "ia5")},
 	}
 	spl := map[int]int{1: 0, 2: 1, 3: 6, 8: 7}
@@ -220,7 +253,7 @@ func (c *chip) amdExtensions(tb testing.TB) []pkix.Extension {
 		switch {
 		case named:
 			out = append(out, pkix.Extension{Id: amdID(3, n), Value: der(tb, int(c.tcb[at]), "")})
-		case n != 9 && n != 4:
+		case n != 9 && (n != 4 || c.maker.line != turin):
 			out = append(out, pkix.Extension{Id: amdID(3, n), Value: der(tb, 0, "")})
 		}
 	}
@@ -256,6 +289,9 @@ func (c *chip) issue(tb testing.TB) *x509.Certificate {
 		SerialNumber: big.NewInt(0), Subject: name(cn),
 		NotBefore: testTime.AddDate(0, -1, 0), NotAfter: testTime.AddDate(1, 0, 0),
 		ExtraExtensions: c.amdExtensions(tb),
+	}
+	if c.maker.change != nil {
+		c.maker.change(t)
 	}
 	if c.template != nil {
 		c.template(t)
@@ -365,4 +401,14 @@ func newSmallKey(tb testing.TB) *rsa.PrivateKey {
 		tb.Fatal(err)
 	}
 	return k
+}
+
+// parse reads a certificate.
+func parse(tb testing.TB, der []byte) *x509.Certificate {
+	tb.Helper()
+	c, err := x509.ParseCertificate(der)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return c
 }

@@ -17,7 +17,7 @@ func refused(t *testing.T, ev *attest.Evidence, a *attest.Anchors, want error) {
 	if claims != nil || !errors.Is(err, want) {
 		t.Fatalf("claims %+v, error %v, want %v", claims, err, want)
 	}
-	for _, other := range []error{attest.ErrForm, attest.ErrSignature, attest.ErrMode, attest.ErrArgument} {
+	for _, other := range []error{attest.ErrForm, attest.ErrSignature, attest.ErrMode, attest.ErrNoKey, attest.ErrArgument} {
 		if other != want && errors.Is(err, other) {
 			t.Errorf("%v is also %v", err, other)
 		}

@@ -129,7 +129,7 @@ func (Scheme) Describe() attest.Description {
 // The error wraps [attest.ErrArgument] for nil evidence or a zero time,
 // [attest.ErrForm] for a report that does not parse exactly or is not of the form
 // that its certificate's product has, [attest.ErrSignature] if no key of a supplied
-// certificate signed it (also if none was supplied), and [attest.ErrMode] for a
+// certificate signed it, [attest.ErrNoKey] if none was supplied, and [attest.ErrMode] for a
 // report that names no key as its signer or a masked one, of a guest that may be
 // debugged, or that the host asked for.
 func (s Scheme) Verify(ev *attest.Evidence, anchors *attest.Anchors, at time.Time) (*attest.Claims, error) {

@@ -257,7 +257,7 @@ func TestArguments(t *testing.T) {
 		"no part":        {&attest.Evidence{Format: Format}, testTime, attest.ErrForm},
 		"two parts":      {&attest.Evidence{Format: Format, Parts: []attest.Part{part, part}}, testTime, attest.ErrForm},
 		"another part":   {&attest.Evidence{Format: Format, Parts: []attest.Part{{Name: "quote", Data: part.Data}}}, testTime, attest.ErrForm},
-		"no certificate": {&attest.Evidence{Format: Format, Parts: good.Parts}, testTime, attest.ErrSignature},
+		"no certificate": {&attest.Evidence{Format: Format, Parts: good.Parts}, testTime, attest.ErrNoKey},
 		"much collateral": {
 			&attest.Evidence{Format: Format, Parts: good.Parts, Collateral: make([]attest.Collateral, 257)}, testTime, attest.ErrForm,
 		},

@@ -9,6 +9,7 @@ import (
 	"crypto/sha512"
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/sworn-run/sworn/attest"
 	"github.com/sworn-run/sworn/internal/hcl"
+	"github.com/sworn-run/sworn/sev"
 	"github.com/sworn-run/sworn/tpm"
 	"github.com/sworn-run/sworn/verifier"
 )
@@ -383,7 +385,7 @@ func (g genuineHardware) Verify(ev *attest.Evidence, a *attest.Anchors, at time.
 }
 
 // TestAzureGenuine: the quotes of Azure's machines, with the AK's public area made from
-// the runtime data, and whatever the hardware signed.
+// the runtime data, and, for SEV-SNP, AMD's certificates.
 func TestAzureGenuine(t *testing.T) {
 	dir := os.Getenv("SWORN_SHARED")
 	if dir == "" {
@@ -405,12 +407,17 @@ func TestAzureGenuine(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		scheme := verifier.AzureSNP(genuineHardware{fakeHardware{2, "report", 0x50}})
+		scheme := verifier.AzureSNP(sev.Scheme{})
 		ev := &attest.Evidence{Format: 5, Parts: []attest.Part{{Name: "hcl", Data: read("hcl_report.bin")}}}
 		if tech == "azure-tdx" {
 			scheme = verifier.AzureTDX(genuineHardware{fakeHardware{3, "quote", 48 + 520}})
 			ev.Format = 6
 			ev.Parts = append(ev.Parts, attest.Part{Name: "quote", Data: read("td_quote.bin")})
+		} else {
+			ev.Collateral = []attest.Collateral{{Kind: attest.CollateralCertificate, Data: read("vcek.der")}}
+			for block, rest := pem.Decode(read("ask_ark.pem")); block != nil; block, rest = pem.Decode(rest) {
+				ev.Collateral = append(ev.Collateral, attest.Collateral{Kind: attest.CollateralCertificate, Data: block.Bytes})
+			}
 		}
 		msg, key := read("tpm_quote.msg"), r.AK.Public()
 		sig, err := tpm.PlainSignature(msg, read("tpm_quote.sig"), key)
@@ -419,10 +426,13 @@ func TestAzureGenuine(t *testing.T) {
 		}
 		ev.Parts = append(ev.Parts, attest.Part{Name: tpm.PartAttest, Data: msg}, attest.Part{Name: tpm.PartSignature, Data: sig},
 			attest.Part{Name: tpm.PartPublic, Data: r.AK.Area()}, attest.Part{Name: tpm.PartPCRs, Data: allRegisters(t, read("pcrs.json"), msg)})
-		c, err := scheme.Verify(ev, nil, azureTime)
+		c, err := scheme.Verify(ev, &attest.Anchors{Pins: sev.Pins()}, azureTime)
 		if err != nil {
 			t.Errorf("%s: %v", id, err)
 			continue
+		}
+		if c.Identity.Status != attest.Passed || c.Coherent.Status != attest.Passed || c.TCB.Finding.Status != attest.Passed || len(c.Used) != len(ev.Collateral) {
+			t.Errorf("%s: %+v", id, c)
 		}
 		if len(c.Quoted) == 0 || len(c.Registers) == 0 {
 			t.Errorf("%s: %+v", id, c)

@@ -14,6 +14,7 @@ import (
 	"github.com/sworn-run/sworn/cer"
 	"github.com/sworn-run/sworn/internal/bootlog"
 	"github.com/sworn-run/sworn/internal/bootlog/ima"
+	"github.com/sworn-run/sworn/tdx"
 )
 
 // The kinds of collateral items that tell what booted (SPEC, section 5.5). Nobody
@@ -32,7 +33,7 @@ type bootLogs struct {
 	log  *bootlog.Log
 	list *ima.List
 	// ccel is the log of a confidential VM's firmware.
-	ccel *bootlog.Log
+	ccel []byte
 	// problem says what keeps the logs from being those that the launch named.
 	problem string
 }
@@ -48,7 +49,7 @@ func (a *appraisal) readBoot() {
 		case CollateralIMA:
 			b.list, err = ima.Parse(item.Data)
 		case attest.CollateralCCEL:
-			b.ccel, err = bootlog.Parse(item.Data, bootlog.MRs)
+			b.ccel = item.Data
 		}
 		if err != nil && b.problem == "" {
 			b.problem = err.Error()
@@ -115,32 +116,16 @@ func checkBootLog(a *appraisal) outcome {
 	return passed(strings.Join(names, " and ") + ", as the launch named")
 }
 
-// firmwareRegisters is how many of a TD's measurement registers are the firmware's and
-// the boot loader's: RTMR0 to RTMR2.
-const firmwareRegisters = 3
-
 // ccelProblem says what keeps a quote from confirming the log of a confidential VM's
 // firmware, or nothing. Systems extend nothing into these registers after it ended.
 func (a *appraisal) ccelProblem() string {
-	values, err := a.boot.ccel.Replay(attest.SHA384, nil)
-	if err != nil {
-		return "the log of the confidential VM's firmware: " + err.Error()
-	}
 	for i := range a.slots {
 		s := &a.slots[i]
-		if s.desc.RegisterBank != attest.SHA384 || s.claims == nil {
+		if s.desc.RegisterBank == 0 || s.claims == nil {
 			continue
 		}
-		for index := range uint32(firmwareRegisters) {
-			want := make([]byte, attest.SHA384.Size())
-			for _, v := range values {
-				if v.Index == index+1 { // the first is MRTD
-					want = v.Value
-				}
-			}
-			if !bytes.Equal(want, s.register(attest.SHA384, index)) {
-				return fmt.Sprintf("the log of the confidential VM's firmware does not give register %d of the quote", index)
-			}
+		if _, err := tdx.BootLog(s.claims.Registers, a.boot.ccel); err != nil {
+			return err.Error()
 		}
 		return ""
 	}

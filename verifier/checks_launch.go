@@ -214,7 +214,7 @@ func checkProtectionStorage(a *appraisal) outcome {
 		return o
 	}
 	for _, c := range a.components {
-		if c.IsFile() && !slices.Contains(a.in.Policy.Protection, protectionClass(c.Protection)) {
+		if c.Protected() && !slices.Contains(a.in.Policy.Protection, protectionClass(c.Protection)) {
 			return failed(fmt.Sprintf("%s has protection %q", c.Key(), c.Protection)).with(strings.Join(a.in.Policy.Protection, " or "), c.Protection)
 		}
 	}
@@ -232,8 +232,11 @@ func protectionClass(p string) string {
 // protections says in one line how the files were kept.
 func protections(components []*cer.Component) string {
 	var sealed, verity int
+	image := ""
 	for _, c := range components {
 		switch {
+		case c.Role == cer.RoleImage && c.Protected():
+			image = "the image and "
 		case !c.IsFile():
 		case protectionClass(c.Protection) == ProtectionVerity:
 			verity++
@@ -241,10 +244,10 @@ func protections(components []*cer.Component) string {
 			sealed++
 		}
 	}
-	if verity == 0 {
+	if verity == 0 && image == "" {
 		return "every file in a private copy that was hashed while it was made"
 	}
-	return fmt.Sprintf("%d file(s) checked by the kernel at every read (verity), %d in private copies hashed while they were made", verity, sealed)
+	return fmt.Sprintf("%s%d file(s) checked by the kernel at every read (verity), %d in private copies hashed while they were made", image, verity, sealed)
 }
 
 func checkProtectionMemory(a *appraisal) outcome {

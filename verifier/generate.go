@@ -105,7 +105,7 @@ func (in Input) PolicyFromRecord(capsule []byte, name string, waive []Waiver) (*
 // whether it had a network. The unprotected cannot be asked for.
 func (a *appraisal) conditions() (protection, devices []string, network bool) {
 	protection, devices = []string{cer.ProtectionSealed}, []string{}
-	if slices.ContainsFunc(a.components, func(c *cer.Component) bool { return c.IsFile() && protectionClass(c.Protection) == ProtectionVerity }) {
+	if slices.ContainsFunc(a.components, func(c *cer.Component) bool { return protectionClass(c.Protection) == ProtectionVerity }) {
 		protection = append(protection, ProtectionVerity)
 	}
 	iso := a.environments[cer.KindIsolation]

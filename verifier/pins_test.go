@@ -4,6 +4,8 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/sworn-run/sworn/attest"
@@ -18,8 +20,11 @@ func TestPins(t *testing.T) {
 		t.Fatal("no pins")
 	}
 	for _, p := range pins {
-		if p.Role != "tpm-ek" && p.Role != "tpm-ak" {
+		if !slices.Contains([]string{"tpm-ek", "tpm-ak", "amd-ark", "intel-sgx", "aws-nitro"}, p.Role) {
 			t.Errorf("role %q", p.Role)
+		}
+		if strings.Contains(strings.ToUpper(p.Subject), "SIMULATED") {
+			t.Errorf("%s is simulated", p.Subject)
 		}
 	}
 	files, err := filepath.Glob(filepath.Join("..", "testdata", "golden", "roots", "*", "*.pem"))

@@ -1,7 +1,12 @@
 package verifier
 
 import (
+	"slices"
+
 	"github.com/sworn-run/sworn/attest"
+	"github.com/sworn-run/sworn/nitro"
+	"github.com/sworn-run/sworn/sev"
+	"github.com/sworn-run/sworn/tdx"
 	"github.com/sworn-run/sworn/tpm"
 )
 
@@ -9,12 +14,19 @@ import (
 func Schemes() []attest.Scheme {
 	return []attest.Scheme{
 		tpm.Scheme{},
+		sev.Scheme{},
+		tdx.Scheme{},
+		AzureSNP(sev.Scheme{}),
+		AzureTDX(tdx.Scheme{}),
+		nitro.Scheme{},
 	}
 }
 
 // Pins returns the vendor roots that are built in, of all formats: names of
 // keys, which a policy has to name as well (docs/SPEC.md, section 9.4).
-func Pins() []attest.Pin { return tpm.Pins() }
+func Pins() []attest.Pin {
+	return slices.Concat(tpm.Pins(), sev.Pins(), tdx.Pins(), nitro.Pins())
+}
 
 // scheme returns the scheme of a format; nil if there is none.
 func scheme(f attest.Format) attest.Scheme {

@@ -47,10 +47,20 @@ Kinds, told by the content where --kind is not given:
   eventlog   a firmware's log (binary_bios_measurements)
   ccel       a log of confidential computing (CCEL)
   ima        a list of measured files, binary or ASCII
+  sev-snp    a report of AMD SEV-SNP with the certificates of its key
+  tdx        a quote of Intel TDX with Intel's collateral, and the firmware's log
+  azure-snp, azure-tdx
+             a confidential VM on Azure: the report of the paravisor (NV 0x01400001),
+             a quote of the virtual TPM and its register values, and what AMD or Intel signed
+  nitro      documents that AWS's hypervisor signed for an enclave (untagged
+             COSE_Sign1), with the revocation lists that their certificates name
+  nitrotpm   one that it signed for an instance's virtual TPM, with that TPM's quotes
 
 A quote is accepted if its signature and digest cover what was received and nothing
 contradicts it; with --strict also a trusted root must vouch for its key, as a key
-that signs nothing but what its TPM made. A log or list without a quote proves
+that signs nothing but what its TPM made. A document is accepted likewise, and is
+refused of an enclave in debug mode; the key that signed it is certified for hours, so
+give the time with --at. A log or list without a quote proves
 nothing, and is accepted if it is well-formed and whole. SHA-1 proves nothing.
 
 A root that is pinned counts once its certificate is there, in the roots folder or at
@@ -67,6 +77,7 @@ Exit status: 0 accepted, or every judged item agrees; 1 refused, or one does not
 2 usage or I/O.`,
 		Example: `  sworn appraise --roots roots/ captures/host-17/
   sworn appraise --kind eventlog /sys/kernel/security/tpm0/binary_bios_measurements
+  sworn appraise --strict --at 2026-02-03T10:13:02Z enclave/document.cbor
   sworn appraise --strict --at 2026-02-10 --json attestation.pb | jq .accepted
   sworn appraise --index evidence/INDEX.json --only tpm,eventlog --jobs 2`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -89,7 +100,7 @@ Exit status: 0 accepted, or every judged item agrees; 1 refused, or one does not
 		},
 	}
 	fl := cmd.Flags()
-	fl.StringVar(&f.kind, "kind", "", "`KIND` of evidence: tpm, eventlog, ccel or ima (default: what the content says)")
+	fl.StringVar(&f.kind, "kind", "", "`KIND` of evidence: "+strings.Join(kindNames(), ", ")+" (default: what the content says)")
 	fl.StringVar(&f.at, "at", "", "judge certificates at `TIME` (RFC 3339 or YYYY-MM-DD; default: now)")
 	fl.BoolVar(&f.strict, "strict", false, "accept a quote only if a trusted root vouches for its key")
 	fl.StringVar(&f.roots, "roots", "", "roots `DIR`, added to the built-in pins")
@@ -236,7 +247,8 @@ func readEvidence(name string) ([]appraise.File, error) {
 }
 
 // refusalClass names the class of a refusal.
-func refusalClass(err error) string {
+func refusalClass(r *appraise.Report) string {
+	err := r.Refusal
 	switch {
 	case err == nil:
 		return ""
@@ -244,6 +256,8 @@ func refusalClass(err error) string {
 		return "malformed"
 	case errors.Is(err, attest.ErrSignature):
 		return "signature"
+	case errors.Is(err, attest.ErrMode) && r.Kind == appraise.Nitro:
+		return "mode"
 	case errors.Is(err, attest.ErrMode):
 		return "key"
 	default:
@@ -298,7 +312,7 @@ func registersJSON(list []attest.RegisterValue) []registerJSON {
 func newAppraisalJSON(name string, at time.Time, strict bool, r *appraise.Report) *appraisalJSON {
 	out := &appraisalJSON{
 		Type: "sworn.run/appraisal/v1", File: name, Kind: r.Kind, Form: r.Form, At: at.UTC().Format(time.RFC3339),
-		Strict: strict, Accepted: r.Accepted(), Class: refusalClass(r.Refusal),
+		Strict: strict, Accepted: r.Accepted(), Class: refusalClass(r),
 		Findings: []findingJSON{}, Quoted: registersJSON(r.Quoted), Replayed: []replayedJSON{},
 	}
 	if r.Refusal != nil {

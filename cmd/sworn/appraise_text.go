@@ -36,7 +36,15 @@ func assumption(r *appraise.Report) string {
 		return "; no quote confirms it"
 	}
 	for _, f := range r.Findings {
-		if f.Name == "identity" && f.Status != attest.Passed {
+		switch {
+		case f.Name != "identity":
+		case r.Kind == appraise.Nitro || r.Kind == appraise.NitroTPM:
+			// The document's own comes first, and states the registers by itself.
+			if f.Status == attest.Passed {
+				return ""
+			}
+			return ", assuming that AWS's hypervisor holds the key: nobody who is trusted vouches for it"
+		case f.Status != attest.Passed:
 			return ", assuming that a TPM holds the key: nobody who is trusted vouches for it"
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/sworn-run/sworn/internal/collect"
 	"github.com/sworn-run/sworn/internal/limits"
 	"github.com/sworn-run/sworn/sev"
+	"github.com/sworn-run/sworn/tdx"
 	"github.com/sworn-run/sworn/verifier"
 )
 
@@ -167,7 +168,7 @@ func (f *fetchFlags) evidence(records []string) ([]attest.Evidence, error) {
 			all = append(all, c.Evidence[i])
 		}
 	}
-	for _, raw := range []struct{ name, part string }{{f.report, sev.PartReport}, {f.quote, "quote"}} {
+	for _, raw := range []struct{ name, part string }{{f.report, sev.PartReport}, {f.quote, tdx.PartQuote}} {
 		if raw.name == "" {
 			continue
 		}

@@ -131,7 +131,7 @@ func TestCompletions(t *testing.T) {
 		{[]string{"run", "--ak", ""}, []string{"auto", "enrolled", "provider", "child"}},
 		{[]string{"run", "--bank", ""}, []string{"sha256", "sha384", "sha512"}},
 		{[]string{"policy", "from-files", "--bank", "sha2"}, []string{"sha256"}},
-		{[]string{"appraise", "--kind", ""}, []string{"tpm", "eventlog", "ccel", "ima"}},
+		{[]string{"appraise", "--kind", ""}, []string{"tpm", "eventlog", "ccel", "ima", "azure-snp"}},
 		{[]string{"verify", "--waive", "launcher.r"}, []string{"launcher.rooted="}},
 		{[]string{"verify", "--waive", "launcher.rooted=be"}, nil},
 	} {

@@ -21,7 +21,7 @@ func (d *diagnosis) findWeights() []finding {
 			"the kernel's ext4 has it: sworn protect FILE",
 			"not seen: the kernel's ext4 has none, so weights are copied into memory unless another file system has it"),
 		optional("dm-verity", d.uid == 0 && d.exists("dev/mapper/control") && d.exists("dev/loop-control"),
-			"this user can make devices: --weights verity:FILE.json",
+			"this user can make devices: --weights verity:FILE.json, --image-volume FILE.json",
 			"not for this user: it takes root, /dev/mapper/control and /dev/loop-control (modprobe dm-verity loop)"),
 		optional("memory limit", d.memoryController(),
 			"control groups of version 2 have the memory controller: --limit memory=BYTES",

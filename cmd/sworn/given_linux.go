@@ -70,9 +70,11 @@ func (f *runFlags) launchError(err error) error {
 	switch {
 	case f.protect == launch.ProtectVerity && errors.Is(err, jail.ErrSource):
 		return wrap(err, "sworn protect FILE lets the kernel check it; or --protect auto, which copies what it does not check")
-	case f.image+f.imageArchive != "" && errors.Is(err, jail.ErrSource):
+	case f.imageVolume != "" && errors.Is(err, jail.ErrSource):
+		return wrap(err, "are volume and description as sworn protect wrote them? make the volume again; nothing was run")
+	case f.hasImage() && errors.Is(err, jail.ErrSource):
 		return wrap(err, "is the image whole? fetch it again, or make it without what the message names; nothing was run")
-	case f.image+f.imageArchive != "" && errors.Is(err, jail.ErrLaunch) && !errors.Is(err, context.Canceled) && !f.limitsMemory():
+	case f.hasImage() && errors.Is(err, jail.ErrLaunch) && !errors.Is(err, context.Canceled) && !f.limitsMemory():
 		return wrap(err, "the command is looked up in the image: give its path there")
 	case f.limitsMemory() && errors.Is(err, jail.ErrLaunch) && !errors.Is(err, context.Canceled):
 		return wrap(err, "--limit memory needs control groups of version 2 with the memory controller; --limit address-space needs none")

@@ -17,7 +17,7 @@ import (
 // platformHint returns the hint for errors of devices and launches.
 func platformHint(err error) string {
 	if errors.Is(err, verity.ErrUnsupported) {
-		return "dm-verity needs root and a kernel with it (modprobe dm-verity); or give the folder itself, which is copied: --weights FOLDER"
+		return "dm-verity needs root and a kernel with it (modprobe dm-verity); or give what is copied: --weights FOLDER, --image oci:DIR"
 	}
 	// What is wrong with a file of the job, before what is wrong with the job.
 	if errors.Is(err, launch.ErrUsage) {
@@ -51,6 +51,7 @@ func platformHint(err error) string {
 		{tpmdev.ErrCounter, "choose another index: --tpm-nv 0x01807378; or remove what is there: tpm2_nvundefine INDEX"},
 		{tpmdev.ErrUsage, "--tpm /dev/tpmrm0, unix:PATH or tcp:HOST:PORT"},
 		{tpmdev.ErrDevice, "sworn doctor"},
+		{verity.ErrKind, "weights are given as --weights verity:FILE.json, an image as --image-volume FILE.json"},
 		{verity.ErrVolume, "give the FILE.json that sworn protect --volume FILE wrote, with FILE as it was written beside it"},
 		{launch.ErrSignature, "are these the weights that were signed, and is this the signer's key? nothing was run"},
 		{jail.ErrSpec, "weights that do not fit into memory want --protect verity: sworn protect --help"},

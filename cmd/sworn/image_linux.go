@@ -11,25 +11,40 @@ import (
 	"github.com/sworn-run/sworn/internal/launch"
 )
 
-// useImage enters the container image that the flags name.
-func (j *jobFlags) useImage(job *launch.Job) error {
+// hasImage reports whether any flag names a container image.
+func (j *jobFlags) hasImage() bool { return j.image+j.imageArchive+j.imageVolume != "" }
+
+// imageReference returns the reference, as package oci reads it, of an image that one of
+// two flags names; empty for none.
+func imageReference(image, archive string) (string, error) {
 	switch {
-	case j.image == "" && j.imageArchive == "":
-		return nil
-	case j.image != "" && j.imageArchive != "":
-		return usage("give one of them", "--image and --image-archive exclude each other")
-	case j.image != "" && !strings.HasPrefix(j.image, "oci:"):
-		return usage("--image oci:DIR for a layout, --image-archive FILE for an archive", "image %q: want oci:DIR", j.image)
+	case image == "" && archive == "":
+		return "", nil
+	case image != "" && archive != "":
+		return "", usage("give one of them", "--image and --image-archive exclude each other")
+	case image != "" && !strings.HasPrefix(image, "oci:"):
+		return "", usage("--image oci:DIR for a layout, --image-archive FILE for an archive", "image %q: want oci:DIR", image)
 	}
-	prefix, rest := "", j.imageArchive
-	if j.image != "" {
-		prefix, rest = "oci:", strings.TrimPrefix(j.image, "oci:")
+	prefix, rest := "", archive
+	if image != "" {
+		prefix, rest = "oci:", strings.TrimPrefix(image, "oci:")
 	}
 	path, err := absolute(rest)
 	if err != nil {
-		return wrap(err, "give an absolute path")
+		return "", wrap(err, "give an absolute path")
 	}
-	job.Image = prefix + path
+	return prefix + path, nil
+}
+
+// useImage enters the container image that the flags name.
+func (j *jobFlags) useImage(job *launch.Job) error {
+	if j.imageVolume != "" {
+		return j.useVolume(job)
+	}
+	var err error
+	if job.Image, err = imageReference(j.image, j.imageArchive); err != nil || job.Image == "" {
+		return err
+	}
 	switch j.imageStore {
 	case "none":
 	case "":
@@ -50,6 +65,23 @@ func (j *jobFlags) useImage(job *launch.Job) error {
 		}
 		job.ImageStore = dir
 	}
+	return nil
+}
+
+// useVolume enters the image's volume.
+func (j *jobFlags) useVolume(job *launch.Job) error {
+	description := j.imageVolume
+	switch {
+	case j.image+j.imageArchive != "":
+		return usage("give one of them", "--image-volume excludes --image and --image-archive")
+	case j.imageStore != "":
+		return usage("leave --image-store out", "a volume is not unpacked, so there are no layers to keep")
+	case j.protect == launch.ProtectSealed:
+		return usage("--protect auto", "image %s: a volume is not copied, as --protect sealed wants", description)
+	case filepath.Ext(description) == ".img":
+		return usage("--image-volume "+description+".json", "%s is the volume itself, not its description", description)
+	}
+	job.ImageVolume = description
 	return nil
 }
 

@@ -41,7 +41,7 @@ instead of the vendors' roots that are built in.`,
     --waive launcher.rooted="software TPM: nothing was booted" -- \
     tesseract stdin stdout --tessdata-dir {weights.dir} -l eng`,
 		RunE: func(cmd *cobra.Command, command []string) error {
-			if len(command) == 0 && j.image == "" && j.imageArchive == "" {
+			if len(command) == 0 && !j.hasImage() {
 				return usage("sworn policy from-files --roots DIR -- COMMAND ARGUMENT…", "no command given")
 			}
 			for _, u := range j.reads(command) {
@@ -112,7 +112,7 @@ func (j *jobFlags) policy(ctx context.Context, command []string, name string, f 
 func (a *app) simulateCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "simulate",
-		Short:   "Start a software TPM with a maker of its own",
+		Short:   "Start a software TPM or simulated vendors",
 		Long:    "Starts simulated hardware roots for tests and CI. What they attest is worth nothing.",
 		Example: "  sworn simulate tpm --dir /tmp/tpm --detach",
 		Args:    noArguments,
@@ -165,7 +165,7 @@ NV where clouds keep it. State and keys persist in the folder.`,
 	fl.BoolVar(&detach, "detach", false, "leave it running in the background")
 	fl.BoolVar(&stop, "stop", false, "stop the one running in the folder")
 	folder(tpm, "dir")
-	cmd.AddCommand(tpm)
+	cmd.AddCommand(tpm, a.vendorCommand())
 	return cmd
 }
 

@@ -36,6 +36,7 @@ type jobFlags struct {
 	weights, config, add, params, env, limits, devices []string
 	signatures, signers, identities                    []string
 	input, protect, image, imageArchive, imageStore    string
+	imageVolume                                        string
 	sigstore                                           string
 	flat, network                                      bool
 }
@@ -63,6 +64,7 @@ func (j *jobFlags) register(cmd *cobra.Command) {
 	j.registerModel(cmd)
 	fl.StringVar(&j.image, "image", "", "run in a container image: `oci:DIR[:TAG]` or oci:DIR@sha256:DIGEST, a layout in a folder; the command is looked up in it, and is its own if none is given")
 	fl.StringVar(&j.imageArchive, "image-archive", "", "run in a container image that is one `FILE`, of docker save or a layout, also FILE@sha256:DIGEST")
+	fl.StringVar(&j.imageVolume, "image-volume", "", "run in a container image that \"sworn protect --volume\" wrote into a volume, described by `FILE`: nothing is unpacked, and the kernel checks every read; needs root and dm-verity")
 	fl.StringVar(&j.imageStore, "image-store", "", "keep uncompressed layers in `DIR` (default sworn/images in the user's cache folder; none: nowhere); nothing in it is trusted")
 	fl.BoolVar(&j.flat, "flat", false, "record the flat SHA-256 of weights of any size, and of those under verity, which costs a reading")
 	fl.StringArrayVar(&j.devices, "device", nil, "let the job open a device, `PATH` (repeatable), such as /dev/nvidia0; the record says so")
@@ -337,7 +339,7 @@ func (f *runFlags) options(ctx context.Context, command []string) (launch.Option
 		Disclose: f.disclose, Strict: f.isolation == "strict", Proc: f.proc, Timeout: f.timeout,
 		Now: time.Now, SelfCheck: selfCheck,
 	}
-	if len(command) == 0 && f.image == "" && f.imageArchive == "" {
+	if len(command) == 0 && !f.hasImage() {
 		return o, usage("sworn run --record FILE -- COMMAND ARGUMENT…", "no command given")
 	}
 	if f.record == "" {

@@ -31,7 +31,11 @@ const directions = `
 
 	# Pure above this line: no device, no network, no files, no clock, no cgo.
 
-	OWN
+	# What device packages share (docs/decisions/0020-configfs-tsm.md).
+	attest, internal/limits
+	< internal/tsm;
+
+	OWN, internal/tsm
 	< DEVICE;
 
 	TEE, tpm/tpmdev

@@ -31,6 +31,7 @@ import (
 	"github.com/sworn-run/sworn/internal/hcl"
 	"github.com/sworn-run/sworn/internal/limits"
 	"github.com/sworn-run/sworn/sev"
+	"github.com/sworn-run/sworn/tdx"
 )
 
 // The sentinels of this package. Every error wraps one of them, or is the context's.
@@ -156,7 +157,7 @@ func checkURL(s string) error {
 // The parts of evidence that collateral is got for.
 const (
 	partReport = sev.PartReport
-	partQuote  = hcl.PartQuote // TDX's name for it, and SGX's
+	partQuote  = tdx.PartQuote // and SGX's
 	partHCL    = hcl.PartReport
 )
 

@@ -108,8 +108,9 @@ func (a *appraiser) appraise(anchors *attest.Anchors) *Appraisal {
 		out.Identity.Finding = finding
 		return out.without()
 	}
-	info, infoFinding := a.choose(attest.CollateralTCBInfo)
-	qe, qeFinding := a.choose(attest.CollateralQEIdentity)
+	signers := a.findSigners()
+	info, infoFinding := a.choose(attest.CollateralTCBInfo, signers)
+	qe, qeFinding := a.choose(attest.CollateralQEIdentity, signers)
 	out.Coherent = worse(infoFinding, qeFinding)
 	if out.Coherent.Status == attest.Passed {
 		out.Coherent.Detail = "TCB info and QE identity are of this platform, signed, and current"
@@ -204,8 +205,7 @@ const (
 // choose returns the document of a kind that counts and a finding: passed, or what is
 // wrong with the one that came closest. One that is only not current is returned too:
 // it still tells whose enclaves are Intel's.
-func (a *appraiser) choose(kind string) (*document, attest.Finding) {
-	signers := a.findSigners()
+func (a *appraiser) choose(kind string, signers []*supplied) (*document, attest.Finding) {
 	name := "TCB info"
 	if kind == attest.CollateralQEIdentity {
 		name = "QE identity"

@@ -96,8 +96,9 @@ func named(c *x509.Certificate, names ...string) bool {
 	return false
 }
 
-// checkChain checks the quote's own three certificates against each other, and at
-// time a.at; "" or the end of a sentence about the PCK's certificate.
+// checkChain checks the quote's own three certificates against each other, but for the
+// root's own signature, and at time a.at; "" or the end of a sentence about the PCK's
+// certificate.
 func (a *appraiser) checkChain() string {
 	pck, ca, root := a.q.chain[0], a.q.chain[1], a.q.chain[2]
 	for _, s := range []struct {
@@ -111,7 +112,7 @@ func (a *appraiser) checkChain() string {
 	switch {
 	case !issued(pck, ca):
 		return "was not issued by " + subject(ca) + " beside it"
-	case !issued(ca, root), !issued(root, root):
+	case !issued(ca, root) || !bytes.Equal(root.RawIssuer, root.RawSubject):
 		return "does not chain to " + subject(root) + " beside it"
 	}
 	for _, c := range a.q.chain {
@@ -124,7 +125,8 @@ func (a *appraiser) checkChain() string {
 }
 
 // findRoot returns the anchor that the quote's root certificate is, or what is wrong
-// or missing. The certificate's own signature has been verified.
+// or missing. It verifies that certificate's own signature, without which its dates
+// would be anybody's word.
 func (a *appraiser) findRoot(anchors *attest.Anchors) (*attest.Root, attest.Finding) {
 	root := a.q.chain[2]
 	if pin := anchors.Pinned(Role, root); pin != nil {
@@ -142,7 +144,7 @@ func (a *appraiser) findRoot(anchors *attest.Anchors) (*attest.Root, attest.Find
 			continue
 		}
 		// One that was issued anew over the same key speaks for itself.
-		if !within(c, a.at) || !c.Equal(root) && !issued(c, c) {
+		if !within(c, a.at) || !issued(root, root) || !c.Equal(root) && !issued(c, c) {
 			continue
 		}
 		r := roots[i]

@@ -131,19 +131,18 @@ func digestsOf(d *jail.Digest) []string {
 }
 
 // Components returns the components of a launch in the order of the log, from
-// the digests of the plan's files and what was unpacked of its image, nil for what
-// is in its manifest. The error wraps ErrUsage or ErrSignature.
+// the digests of the plan's files and what its root holds of its image, nil for what
+// is in its manifest or description. The error wraps ErrUsage or ErrSignature.
 func (p *Plan) Components(digests []jail.Digest, image *jail.Unpacked) ([]*cer.Component, error) {
 	if len(digests) != len(p.files) {
 		return nil, fmt.Errorf("%d digests for %d files: %w", len(digests), len(p.files), ErrUsage)
 	}
 	out := []*cer.Component{p.launcher}
 	if p.image != nil {
-		size := uint64(len(p.image.Manifest))
-		if image != nil && image.Digest != p.image.ManifestDigest {
+		if image != nil && image.Digest != p.image.digest {
 			return nil, fmt.Errorf("the job's root holds another image: %w", ErrUsage)
 		}
-		out = append(out, p.imageComponent(size))
+		out = append(out, p.imageComponent())
 	}
 	for i, f := range p.files {
 		if digests[i].ID != i {

@@ -33,25 +33,39 @@ func imageBytes() int64 {
 	return otherwise
 }
 
-// openImage reads what the image says about the program to run. Its manifest and
-// its configuration are verified; the layers are when the job's root is filled.
+// image is what a plan knows of its container image.
+type image struct {
+	// digest is the component's, of the manifest or of the volume, and size what it
+	// is over, in bytes.
+	digest string
+	size   uint64
+	config oci.Config
+	// volume holds the image's files, and says config; nil where they are unpacked.
+	volume *volume
+	said   []byte
+}
+
+// openImage reads what the image says about the program to run.
 func (p *Plan) openImage() error {
-	// No layer is opened: nothing is written into this folder.
-	img, err := oci.Open(context.Background(), p.job.Image, oci.Options{Private: os.TempDir(), MaxBytes: imageBytes()})
-	if err != nil {
-		return fmt.Errorf("image: %w: %w", ErrUsage, err)
+	open := p.openLayers
+	switch {
+	case p.job.Image != "" && p.job.ImageVolume != "":
+		return fmt.Errorf("two images: %w", ErrUsage)
+	case p.job.ImageVolume != "":
+		open = p.openImageVolume
+	case p.job.Image == "":
+		return nil
 	}
-	p.image = img
+	var err error
+	if p.image, err = open(); err != nil {
+		return fmt.Errorf("image: %w", err)
+	}
+	c := &p.image.config
 	if len(p.job.Command) == 0 {
-		p.job.Command = slices.Concat(img.Config.Entrypoint, img.Config.Cmd)
-	}
-	if dir := img.Config.WorkingDir; dir == "" {
-		p.image.Config.WorkingDir = "/"
-	} else if !path.IsAbs(dir) || path.Clean(dir) != dir {
-		return fmt.Errorf("image: its working directory is %q: %w", dir, ErrUsage)
+		p.job.Command = slices.Concat(c.Entrypoint, c.Cmd)
 	}
 	// The image's variables, unless one is given by name.
-	for _, e := range img.Config.Env {
+	for _, e := range c.Env {
 		name, _, ok := strings.Cut(e, "=")
 		given := slices.ContainsFunc(p.job.Env, func(g string) bool { return strings.HasPrefix(g, name+"=") })
 		if ok && !given {
@@ -60,6 +74,31 @@ func (p *Plan) openImage() error {
 	}
 	if !slices.ContainsFunc(p.env, isPath) && !slices.ContainsFunc(p.job.Env, isPath) {
 		p.env = append(p.env, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+	}
+	return nil
+}
+
+// openLayers opens an image that is to be unpacked. Its manifest and its configuration
+// are verified; the layers are when the job's root is filled.
+func (p *Plan) openLayers() (*image, error) {
+	// No layer is opened: nothing is written into this folder.
+	img, err := oci.Open(context.Background(), p.job.Image, oci.Options{Private: os.TempDir(), MaxBytes: imageBytes()})
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUsage, err)
+	}
+	if err := settleDir(&img.Config); err != nil {
+		return nil, err
+	}
+	return &image{digest: img.ManifestDigest, size: uint64(len(img.Manifest)), config: img.Config}, nil
+}
+
+// settleDir makes the working folder absolute.
+func settleDir(c *oci.Config) error {
+	if c.WorkingDir == "" {
+		c.WorkingDir = "/"
+	}
+	if dir := c.WorkingDir; !path.IsAbs(dir) || path.Clean(dir) != dir {
+		return fmt.Errorf("its working directory is %q: %w", dir, ErrUsage)
 	}
 	return nil
 }
@@ -140,12 +179,31 @@ func sweepImages(state string, now time.Time) {
 	}
 }
 
-// imageComponent is the component of the image; nil without one.
-func (p *Plan) imageComponent(size uint64) *cer.Component {
-	if p.image == nil {
+// imageComponent is the component of the image.
+func (p *Plan) imageComponent() *cer.Component {
+	c := &cer.Component{
+		Role: cer.RoleImage, Name: imageName, Path: "/", Digest: []string{p.image.digest}, Size: strconv.FormatUint(p.image.size, 10),
+	}
+	if p.image.volume != nil {
+		c.Protection = cer.ProtectionDMVerity
+	}
+	return c
+}
+
+// imageSpec is what the jail needs of the image, but for its device; nil without one.
+func (p *Plan) imageSpec() *jail.Image {
+	i := p.image
+	if i == nil {
 		return nil
 	}
-	return &cer.Component{
-		Role: cer.RoleImage, Name: imageName, Path: "/", Digest: []string{p.image.ManifestDigest}, Size: strconv.FormatUint(size, 10),
+	s := &jail.Image{Digest: i.digest, Absent: absent()}
+	if i.volume != nil {
+		s.Config = i.said
+	} else {
+		s.Ref, s.MaxBytes, s.Store = p.job.Image, imageBytes(), p.job.ImageStore
 	}
+	return s
 }
+
+// absent are the places where an image has nothing.
+func absent() []string { return []string{modelDir, configDir} }

@@ -238,7 +238,7 @@ func (l *launch) prepare(ctx context.Context) error {
 		return err
 	}
 	spec := l.o.Plan.spec(l.o)
-	if spec.Volumes, err = l.openVolumes(); err != nil {
+	if err := l.openVolumes(&spec); err != nil {
 		return err
 	}
 	remove, err := imageMount(&spec, l.o.StateDir)

@@ -20,7 +20,6 @@ import (
 	"github.com/sworn-run/sworn/cer/oms"
 	"github.com/sworn-run/sworn/internal/launch/elfdeps"
 	"github.com/sworn-run/sworn/internal/launch/jail"
-	"github.com/sworn-run/sworn/internal/launch/oci"
 )
 
 // Named is a path with the name its component gets.
@@ -71,6 +70,9 @@ type Job struct {
 	// package oci reads it; empty for none. The command is looked up in it, and is
 	// its own if none is given.
 	Image string
+	// ImageVolume is the path of the description of a dm-verity volume that holds an
+	// image's files, which are then not unpacked; empty for none. It excludes Image.
+	ImageVolume string
 	// ImageStore keeps the image's uncompressed layers; empty for nowhere.
 	ImageStore string
 	// Devices are devices that the job can open, as their paths below /dev.
@@ -94,7 +96,7 @@ type Plan struct {
 	signers      []crypto.PublicKey
 	authorities  []*x509.Certificate
 	sigstoreRoot []byte
-	image        *oci.Image
+	image        *image
 	argv         []string
 	program      string
 	env          []string
@@ -123,15 +125,13 @@ const (
 // the launcher. The error wraps ErrUsage or one of package elfdeps.
 func NewPlan(job Job) (*Plan, error) {
 	p := &Plan{job: job}
-	if job.Image != "" {
-		if err := p.openImage(); err != nil {
-			return nil, err
-		}
+	if err := p.openImage(); err != nil {
+		return nil, err
 	}
 	if len(p.job.Command) == 0 || p.job.Command[0] == "" {
 		return nil, fmt.Errorf("no command given: %w", ErrUsage)
 	}
-	if job.Image != "" {
+	if p.image != nil {
 		p.program = p.job.Command[0]
 	} else if err := p.addProgram(); err != nil {
 		return nil, err
@@ -420,11 +420,7 @@ func (p *Plan) spec(o *Options) jail.Spec {
 		})
 	}
 	if p.image != nil {
-		s.Command.Dir = p.image.Config.WorkingDir
-		s.Image = &jail.Image{
-			Ref: p.job.Image, Digest: p.image.ManifestDigest, MaxBytes: imageBytes(), Store: p.job.ImageStore,
-			Absent: []string{modelDir, configDir},
-		}
+		s.Command.Dir, s.Image = p.image.config.WorkingDir, p.imageSpec()
 	}
 	if !o.Strict {
 		s.Open = p.openCommand()

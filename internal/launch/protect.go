@@ -38,29 +38,63 @@ const (
 // dm-verity volume.
 const volumePrefix = "verity:"
 
-// volume is weights on a dm-verity device.
+// volume is weights, or an image, on a dm-verity device.
 type volume struct {
+	// name is that of the weights, and target where they stand; both empty for an
+	// image.
 	name, target, dir string
 	description       *verity.Volume
 }
 
-// addVolume reads the description of a volume.
-func (p *Plan) addVolume(name, description string) error {
+// String names the volume in errors.
+func (v *volume) String() string {
+	if v.name == "" {
+		return "image"
+	}
+	return fmt.Sprintf("weights %q", v.name)
+}
+
+// readVolume reads the description of a volume, of an image or of weights.
+func readVolume(description string, image bool) (*volume, error) {
 	const limit = 64 << 10
 	b, err := readBounded(description, limit)
 	if err != nil {
-		return fmt.Errorf("%w: %w", verity.ErrVolume, err)
+		return nil, fmt.Errorf("%w: %w", verity.ErrVolume, err)
 	}
 	v, err := verity.ParseVolume(b)
 	if err != nil {
-		return fmt.Errorf("%s: %w: %w", description, ErrUsage, err)
+		return nil, fmt.Errorf("%s: %w: %w", description, ErrUsage, err)
+	}
+	switch {
+	case image && v.OCI == nil:
+		return nil, fmt.Errorf("%s describes weights, not an image: %w: %w", description, ErrUsage, verity.ErrKind)
+	case !image && v.OCI != nil:
+		return nil, fmt.Errorf("%s describes an image, not weights: %w: %w", description, ErrUsage, verity.ErrKind)
 	}
 	dir, err := filepath.Abs(filepath.Dir(description))
 	if err != nil {
-		return fmt.Errorf("%s: %w: %w", description, ErrUsage, err)
+		return nil, fmt.Errorf("%s: %w: %w", description, ErrUsage, err)
 	}
-	p.volumes = append(p.volumes, volume{name: name, target: path.Join(modelDir, name), dir: dir, description: v})
+	return &volume{dir: dir, description: v}, nil
+}
+
+// addVolume adds weights on a volume.
+func (p *Plan) addVolume(name, description string) error {
+	v, err := readVolume(description, false)
+	if err != nil {
+		return err
+	}
+	v.name, v.target = name, path.Join(modelDir, name)
+	p.volumes = append(p.volumes, *v)
 	return nil
+}
+
+// mounted are all volumes: the image's, if it is on one, and the weights'.
+func (p *Plan) mounted() []volume {
+	if p.image == nil || p.image.volume == nil {
+		return p.volumes
+	}
+	return append([]volume{*p.image.volume}, p.volumes...)
 }
 
 // protect says of every file how it is to be kept, and with which digests.
@@ -72,8 +106,8 @@ func (p *Plan) protect() error {
 		weights = jail.ProtectVerity
 	case ProtectSealed:
 		weights, others = jail.ProtectSealed, jail.ProtectSealed
-		if len(p.volumes) > 0 {
-			return fmt.Errorf("weights %q are on a dm-verity volume, which is not copied: %w", p.volumes[0].name, ErrUsage)
+		if on := p.mounted(); len(on) > 0 {
+			return fmt.Errorf("%s: a dm-verity volume is not copied: %w", &on[0], ErrUsage)
 		}
 	case ProtectNone:
 		weights, others = jail.ProtectNone, jail.ProtectSealed
@@ -94,28 +128,35 @@ func (p *Plan) protect() error {
 	return nil
 }
 
-// openVolumes makes the devices of the plan's volumes.
-func (l *launch) openVolumes() ([]jail.Volume, error) {
-	var out []jail.Volume
-	if len(l.o.Plan.volumes) > 0 {
+// openVolumes makes the devices of the plan's volumes, and has the jail mount them.
+func (l *launch) openVolumes(spec *jail.Spec) error {
+	all := l.o.Plan.mounted()
+	if len(all) > 0 {
 		verity.Sweep()
 	}
-	for _, v := range l.o.Plan.volumes {
+	for i := range all {
+		v := &all[i]
 		d, err := verity.Open(v.description, v.dir)
 		if err != nil {
-			return nil, fmt.Errorf("weights %q: %w: %w", v.name, ErrUsage, err)
+			return fmt.Errorf("%s: %w: %w", v, ErrUsage, err)
 		}
 		l.devices = append(l.devices, d)
-		out = append(out, jail.Volume{Device: d.Path(), Number: d.Number(), Filesystem: v.description.Filesystem, Target: v.target})
+		on := jail.Volume{Device: d.Path(), Number: d.Number(), Filesystem: v.description.Filesystem, Target: v.target}
+		if v.target == "" {
+			spec.Image.Volume = &on
+		} else {
+			spec.Volumes = append(spec.Volumes, on)
+		}
 	}
-	return out, nil
+	return nil
 }
 
 // checkVolumes reads back that the devices are still what was measured.
 func (l *launch) checkVolumes() error {
+	all := l.o.Plan.mounted()
 	for i, d := range l.devices {
 		if err := d.Check(); err != nil {
-			return fmt.Errorf("weights %q, after the job: %w: %w", l.o.Plan.volumes[i].name, ErrRecord, err)
+			return fmt.Errorf("%s, after the job: %w: %w", &all[i], ErrRecord, err)
 		}
 	}
 	return nil
@@ -131,16 +172,26 @@ func (l *launch) closeVolumes() error {
 	return errors.Join(errs...)
 }
 
-// volumeComponents are the components of the plan's volumes.
+// digest is the volume's, as a component names it.
+func (v *volume) digest() (string, error) {
+	root, salt, err := v.description.Digest()
+	if err != nil {
+		return "", fmt.Errorf("%s: %w: %w", v, ErrUsage, err)
+	}
+	return cer.DMVerityDigest(root, salt), nil
+}
+
+// volumeComponents are the components of the weights on volumes.
 func (p *Plan) volumeComponents() ([]*cer.Component, error) {
 	var out []*cer.Component
-	for _, v := range p.volumes {
-		root, salt, err := v.description.Digest()
+	for i := range p.volumes {
+		v := &p.volumes[i]
+		digest, err := v.digest()
 		if err != nil {
-			return nil, fmt.Errorf("weights %q: %w: %w", v.name, ErrUsage, err)
+			return nil, err
 		}
 		out = append(out, &cer.Component{
-			Role: cer.RoleWeights, Name: v.name, Path: v.target, Digest: []string{cer.DMVerityDigest(root, salt)},
+			Role: cer.RoleWeights, Name: v.name, Path: v.target, Digest: []string{digest},
 			Size: strconv.FormatUint(v.description.Size(), 10), Protection: cer.ProtectionDMVerity,
 		})
 	}

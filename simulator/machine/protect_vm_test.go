@@ -103,8 +103,14 @@ const reading = `/bin/busybox sh -c '/bin/busybox sha256sum <$0; /bin/busybox sl
 // job's output.
 func (p *protected) attack(t *testing.T, name, weights, file, attack string) (*cer.Bundle, string) {
 	t.Helper()
+	return p.attackWith(t, name, "--protect verity --weights "+weights, file, attack)
+}
+
+// attackWith is attack on a job that is given by other flags.
+func (p *protected) attackWith(t *testing.T, name, flags, file, attack string) (*cer.Bundle, string) {
+	t.Helper()
 	script := fmt.Sprintf(`
-sworn run -q --tpm /dev/tpmrm0 --protect verity --weights %s --output /tmp/%[2]s.txt --record /tmp/%[2]s.cer.json -- %s %s &
+sworn run -q --tpm /dev/tpmrm0 %s --output /tmp/%[2]s.txt --record /tmp/%[2]s.cer.json -- %s %s &
 n=0; until busybox ps | busybox grep -q 'busybox sleep 5$'; do n=$((n+1)); [ $n -lt 600 ] || break; busybox sleep 0.1; done
 busybox sleep 1
 %s
@@ -112,7 +118,7 @@ busybox sync
 echo 3 >/proc/sys/vm/drop_caches
 wait $!
 echo "status $?"
-`, weights, name, reading, file, attack)
+`, flags, name, reading, file, attack)
 	_, out := p.shell(t, script)
 	t.Logf("%s: %s", name, strings.TrimSpace(out))
 	record, err := p.ReadFile(t.Context(), "/tmp/"+name+".cer.json")

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/sworn-run/sworn/attest"
+	"github.com/sworn-run/sworn/internal/dcap"
 	"github.com/sworn-run/sworn/internal/hcl"
 	"github.com/sworn-run/sworn/tpm"
 )
@@ -91,6 +92,12 @@ func (a *azure) open(l *link) error {
 	if a.quote, err = a.metadata.quote(l.ctx, a.report.Hardware); err != nil {
 		return fail("getting the TD quote", err)
 	}
+	// Hosts pad quotes; what follows one is signed by nothing and belongs into no record.
+	n, err := dcap.Length(a.quote)
+	if err != nil {
+		return fail("reading the TD quote", err)
+	}
+	a.quote = a.quote[:n]
 	if err := hcl.MatchQuote(a.report.Hardware, a.quote); err != nil {
 		return fail("reading the TD quote", err)
 	}

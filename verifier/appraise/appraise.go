@@ -1,6 +1,6 @@
 // Package appraise judges raw evidence that came without a record: quotes of a
-// TPM, logs of firmware and of confidential computing, and lists of IMA, in the
-// forms in which other tools keep them.
+// TPM, documents of AWS Nitro, logs of firmware and of confidential computing, and
+// lists of IMA, in the forms in which other tools keep them.
 //
 // A [Report] lists what is proven and what is not established, and is accepted or
 // refused with a reason. It says nothing about an inference: that takes a record,
@@ -14,7 +14,9 @@
 // with it contradicts it: a log or list that does not give the quoted registers, a
 // nonce that is not the quoted one, a certificate that does not chain. Strictly, the
 // key must also be vouched for by a trusted root, as a key that signs nothing but
-// what its TPM generated. A log or list by itself is accepted if it is well-formed
+// what its TPM generated. Of a document the same holds, and its enclave must not be in
+// debug mode; beside a NitroTPM's, quotes must be of the registers that it states and,
+// strictly, by the key that it names. A log or list by itself is accepted if it is well-formed
 // and whole; it proves nothing, and the report says so.
 //
 // SHA-1 proves nothing: it is replayed for comparison with other tools, and a quote
@@ -34,6 +36,9 @@ import (
 
 	"github.com/sworn-run/sworn/attest"
 	"github.com/sworn-run/sworn/internal/limits"
+	"github.com/sworn-run/sworn/sev"
+	"github.com/sworn-run/sworn/tdx"
+	"github.com/sworn-run/sworn/verifier"
 )
 
 // ErrRefused is evidence that is well-formed and, as far as it goes, genuine, and
@@ -53,10 +58,29 @@ const (
 	CCEL Kind = "ccel"
 	// IMA is a list of the files that a Linux kernel measured.
 	IMA Kind = "ima"
+	// AzureSNP is a quote of the virtual TPM of a confidential VM on Azure, with what
+	// ties that TPM to AMD SEV-SNP: the paravisor's report and the certificates of the
+	// key that signed the hardware's report in it.
+	AzureSNP Kind = "azure-snp"
+	// AzureTDX is the same for Intel TDX: the paravisor's report and the TD quote over
+	// what is in it, with Intel's collateral.
+	AzureTDX Kind = "azure-tdx"
+	// SEVSNP is a report of AMD SEV-SNP with the certificates of the key that signed it.
+	SEVSNP Kind = "sev-snp"
+	// TDX is a quote of an Intel TDX trust domain with Intel's collateral, and the log of
+	// the TD's firmware, if it was kept.
+	TDX Kind = "tdx"
+	// Nitro is documents that AWS's hypervisor signed for an enclave.
+	Nitro Kind = "nitro"
+	// NitroTPM is one that it signed for the virtual TPM of an instance, with quotes
+	// of that TPM, if there are any.
+	NitroTPM Kind = "nitrotpm"
 )
 
 // Kinds returns the kinds of this version.
-func Kinds() []Kind { return []Kind{TPM, EventLog, CCEL, IMA} }
+func Kinds() []Kind {
+	return []Kind{TPM, EventLog, CCEL, IMA, SEVSNP, TDX, AzureSNP, AzureTDX, Nitro, NitroTPM}
+}
 
 // File is one file of a set of evidence.
 type File struct {
@@ -147,6 +171,18 @@ func Appraise(in Input) (*Report, error) {
 		err = a.tpm()
 	case EventLog, CCEL:
 		err = a.logs()
+	case AzureSNP:
+		err = a.azure(verifier.AzureSNP(sev.Scheme{}))
+	case AzureTDX:
+		err = a.azure(verifier.AzureTDX(tdx.Scheme{}))
+	case SEVSNP:
+		err = a.snp()
+	case TDX:
+		err = a.td()
+	case Nitro:
+		err = a.nitro()
+	case NitroTPM:
+		err = a.nitroTPM()
 	default:
 		err = a.lists()
 	}

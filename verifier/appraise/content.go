@@ -13,6 +13,7 @@ import (
 
 	"github.com/sworn-run/sworn/attest"
 	"github.com/sworn-run/sworn/internal/bootlog"
+	"github.com/sworn-run/sworn/nitro"
 	"github.com/sworn-run/sworn/tpm"
 )
 
@@ -35,6 +36,7 @@ const (
 	isList
 	isASCIIList
 	isNonce
+	isDocument
 )
 
 // Marks at the beginning of files.
@@ -50,6 +52,8 @@ func contentOf(f *File) content {
 	switch {
 	case bytes.HasPrefix(b, beginQuote), len(b) > 2 && bytes.HasPrefix(b[2:], beginQuote):
 		return isQuote
+	case nitro.IsDocument(b):
+		return isDocument
 	case bytes.HasPrefix(b, beginPEM):
 		return pemContent(b)
 	case jsonLike(b):
@@ -259,10 +263,21 @@ func tell(files []File) (Kind, error) {
 	}
 	for _, f := range seen[isJSON] {
 		if m, err := object(f.Data); err == nil && jsonForm(m) != "" {
+			if hasDocument(m) {
+				return NitroTPM, nil
+			}
 			return TPM, nil
 		}
 	}
+	if kind := azureKind(files); kind != "" {
+		return kind, nil
+	}
+	if kind := teeKind(files); kind != "" {
+		return kind, nil
+	}
 	switch {
+	case seen[isDocument] != nil:
+		return documentKind(seen[isDocument][0]), nil
 	case seen[isQuote] != nil, seen[isAttestation] != nil, seen[isTextAttestation] != nil:
 		return TPM, nil
 	case seen[isLog] != nil:

@@ -36,6 +36,8 @@ func (b *bundle) sort(files []File) (unused []string, err error) {
 			b.lists = append(b.lists, *f)
 		case isNonce:
 			b.nonces = append(b.nonces, *f)
+		case isDocument:
+			err = b.addDocument(*f)
 		case isArea, isParent, isKey, isCertificate:
 			if !b.sortKey(f, c) {
 				unused = append(unused, f.Name)

@@ -39,6 +39,10 @@ type bundle struct {
 	notes, aside []string
 	// others are certificates that are not of the AK's chain.
 	others []*x509.Certificate
+	// documents are those of AWS Nitro; withDocument is true where one may stand in
+	// a form that is a TPM's.
+	documents    []File
+	withDocument bool
 	// akNamed is true if a certificate is there for the AK by its name.
 	akNamed bool
 }
@@ -205,8 +209,8 @@ func (b *bundle) fromVaportpm(m map[string]jsontext.Value) error {
 	if err != nil {
 		return err
 	}
-	if all["nitro"] != nil {
-		return fmt.Errorf("a NitroTPM's evidence, whose key an AWS Nitro document vouches for: not supported by this version: %w", ErrRefused)
+	if err := b.vaportpmDocument(all); err != nil {
+		return err
 	}
 	keys, err := member[map[string]struct {
 		X string `json:"x"`
@@ -245,6 +249,25 @@ func (b *bundle) fromVaportpm(m map[string]jsontext.Value) error {
 		return err
 	}
 	return b.addQuote(raw)
+}
+
+// vaportpmDocument takes the document of a NitroTPM.
+func (b *bundle) vaportpmDocument(all map[string]jsontext.Value) error {
+	if all["nitro"] == nil {
+		return nil
+	}
+	if !b.withDocument {
+		return fmt.Errorf("a NitroTPM's evidence, whose registers an AWS Nitro document states: it is of kind %s: %w", NitroTPM, ErrRefused)
+	}
+	m, err := member[map[string]jsontext.Value](all, "nitro")
+	if err != nil {
+		return err
+	}
+	doc, err := hexMember(m, "document")
+	if err != nil {
+		return err
+	}
+	return b.addDocument(File{"document", doc})
 }
 
 // vaportpmRest takes the nonce and the certificates.

@@ -191,8 +191,11 @@ func TestJSONForms(t *testing.T) {
 		}
 	}
 	nitro := `{"pcrs":{},"attestation":{"tpm":{},"nitro":{"document":""}}}`
-	if r := report(t, Input{Files: []File{{"f.json", []byte(nitro)}}}); !errors.Is(r.Refusal, ErrRefused) {
-		t.Errorf("NitroTPM: %v", r.Refusal)
+	if r := report(t, Input{Kind: TPM, Files: []File{{"f.json", []byte(nitro)}}}); !errors.Is(r.Refusal, ErrRefused) {
+		t.Errorf("NitroTPM, taken for a TPM: %v", r.Refusal)
+	}
+	if r := report(t, Input{Files: []File{{"f.json", []byte(nitro)}}}); r.Kind != NitroTPM || !errors.Is(r.Refusal, attest.ErrForm) {
+		t.Errorf("NitroTPM without a quote: %s, %v", r.Kind, r.Refusal)
 	}
 	old := `{"Static":{"TPMVersion":1},"AK":{},"Quote":{}}`
 	if r := report(t, Input{Files: []File{{"f.json", []byte(old)}}}); !errors.Is(r.Refusal, ErrRefused) {

@@ -42,7 +42,10 @@ func FuzzAppraise(f *testing.F) {
 		}
 		add(b)
 	}
-	if n < 10 {
+	hypervisor := newHypervisor(f)
+	add(hypervisor.document(f, "pcrs", nitroRegisters(16, nil), nil, nil))
+	add(hypervisor.document(f, "nitrotpm_pcrs", nitroRegisters(24, nil), nil, []byte("key")))
+	if n < 12 {
 		f.Fatal("no seeds")
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -54,7 +57,7 @@ func FuzzAppraise(f *testing.F) {
 			case err != nil:
 			case !r.Accepted() && (!isRefusal(r.Refusal) || r.Quoted != nil):
 				t.Fatalf("%s: %v with %d registers", kind, r.Refusal, len(r.Quoted))
-			case r.Accepted() && kind == TPM && len(r.Quoted) == 0:
+			case r.Accepted() && (kind == TPM || kind == Nitro || kind == NitroTPM) && len(r.Quoted) == 0:
 				t.Fatal("a quote of nothing is accepted")
 			}
 		}

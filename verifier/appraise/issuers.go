@@ -8,6 +8,7 @@ import (
 
 	"github.com/sworn-run/sworn/attest"
 	"github.com/sworn-run/sworn/internal/limits"
+	"github.com/sworn-run/sworn/nitro"
 	"github.com/sworn-run/sworn/tpm"
 )
 
@@ -31,7 +32,7 @@ func WithCertificates(given *attest.Anchors, files []File) *attest.Anchors {
 			if err != nil || !c.IsCA || !c.BasicConstraintsValid {
 				continue
 			}
-			for _, role := range []string{tpm.RoleAK, tpm.RoleEK} {
+			for _, role := range []string{tpm.RoleAK, tpm.RoleEK, nitro.Role} {
 				self := bytes.Equal(c.RawSubject, c.RawIssuer)
 				if n == maxIssuers || self && out.Pinned(role, c) == nil || known(out, role, c) {
 					continue

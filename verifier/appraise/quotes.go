@@ -40,6 +40,25 @@ func (a *appraisal) tpm() error {
 	if accepted == 0 {
 		return fmt.Errorf("every quote selects SHA-1 or nothing, which proves nothing: %w", ErrRefused)
 	}
+	if err := a.booted(b); err != nil {
+		return err
+	}
+	for _, n := range b.notes {
+		a.open(n, "not read", "this version reads quotes, keys, certificates and the firmware's log")
+	}
+	a.endorsement(b)
+	for _, n := range b.aside {
+		a.open(n, "not used", "it says nothing of the key that signed")
+	}
+	for _, f := range b.documents {
+		unused = append(unused, f.Name)
+	}
+	a.unread(unused)
+	return nil
+}
+
+// booted compares logs and lists with the quoted registers.
+func (a *appraisal) booted(b *bundle) error {
 	for i := range b.logs {
 		if err := a.quotedLog(&b.logs[i]); err != nil {
 			return err
@@ -50,14 +69,6 @@ func (a *appraisal) tpm() error {
 			return err
 		}
 	}
-	for _, n := range b.notes {
-		a.open(n, "not read", "this version reads quotes, keys, certificates and the firmware's log")
-	}
-	a.endorsement(b)
-	for _, n := range b.aside {
-		a.open(n, "not used", "it says nothing of the key that signed")
-	}
-	a.unread(unused)
 	return nil
 }
 

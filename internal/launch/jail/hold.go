@@ -134,7 +134,7 @@ func (r *root) bindOne(held *os.File, s *source, mode uint32) error {
 // with the number that was checked, while its node can be seen.
 func (r *root) takeVolumes(volumes []Volume) error {
 	for _, v := range volumes {
-		fd, err := v.mount()
+		fd, err := v.mount(unix.MOUNT_ATTR_NOEXEC)
 		if err != nil {
 			return fmt.Errorf("mounting %s: %w", v.Device, err)
 		}
@@ -143,7 +143,8 @@ func (r *root) takeVolumes(volumes []Volume) error {
 	return nil
 }
 
-func (v *Volume) mount() (int, error) {
+// mount makes the detached mount, with further attributes.
+func (v *Volume) mount(attrs int) (int, error) {
 	var st unix.Stat_t
 	if err := unix.Lstat(v.Device, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFBLK || st.Rdev != v.Number {
 		return -1, errors.Join(err, fmt.Errorf("it is not block device %d:%d: %w", unix.Major(v.Number), unix.Minor(v.Number), unix.ENODEV))
@@ -151,7 +152,7 @@ func (v *Volume) mount() (int, error) {
 	if err := v.checkFilesystem(); err != nil {
 		return -1, err
 	}
-	const attrs = unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC
+	attrs |= unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV
 	fd, ro, err := newMount(v.Filesystem, []mountOption{{"source", v.Device}}, "ro", attrs)
 	if err != nil {
 		return -1, err

@@ -20,11 +20,18 @@ import (
 // Image is a container image whose files are the job's root, read-only, beside
 // the Files and Volumes of the Spec.
 type Image struct {
-	// Ref says where the image lies, as package oci reads it, with its digest.
+	// Ref says where the image lies, as package oci reads it, with its digest; empty
+	// with a Volume.
 	Ref string `json:"ref"`
-	// Digest is the digest that the manifest must have, "sha256:<hex>".
+	// Volume holds the image's files, which are mounted and not unpacked; nil unpacks.
+	// It has no Target.
+	Volume *Volume `json:"volume,omitempty"`
+	// Config is what the volume's verity.ImageFile must hold.
+	Config []byte `json:"config,omitempty"`
+	// Digest is the digest that the manifest must have, "sha256:<hex>", or the
+	// Volume's.
 	Digest string `json:"digest"`
-	// MaxBytes bounds the layers, compressed and uncompressed each.
+	// MaxBytes bounds the layers, compressed and uncompressed each; 0 with a Volume.
 	MaxBytes int64 `json:"max_bytes"`
 	// Store keeps uncompressed layers from one launch to the next; nothing in it
 	// is trusted. Empty: nothing is kept.
@@ -44,9 +51,21 @@ const (
 	ImagePrivate = "private"
 )
 
-// Unpacked says what an image's root holds.
+// right reports whether the image can be meant.
+func (i *Image) right() bool {
+	if i.Digest == "" || !path.IsAbs(i.Mount) {
+		return false
+	}
+	if v := i.Volume; v != nil {
+		return i.Ref == "" && i.MaxBytes == 0 && i.Store == "" && len(i.Config) > 0 && path.IsAbs(v.Device) && v.Target == ""
+	}
+	return i.Ref != "" && i.MaxBytes > 0 && i.Config == nil
+}
+
+// Unpacked says what an image's root holds. Of one that is served from a volume it
+// counts nothing.
 type Unpacked struct {
-	// Digest is the manifest's, "sha256:<hex>".
+	// Digest is Image.Digest.
 	Digest string `json:"digest"`
 	// Files is the number of regular files, Bytes the sum of their sizes.
 	Files int    `json:"files"`
@@ -54,6 +73,18 @@ type Unpacked struct {
 	// Dropped are things of the layers that the root does not have, such as setuid
 	// bits and extended attributes.
 	Dropped []string `json:"dropped"`
+}
+
+// imageRoot fills the root with the image, if there is one.
+func (p *initProcess) imageRoot(ctx context.Context) (*Unpacked, error) {
+	switch img := p.cfg.Image; {
+	case img == nil:
+		return nil, nil
+	case img.Volume != nil:
+		return p.serveImage()
+	default:
+		return p.unpackImage(ctx)
+	}
 }
 
 // unpackImage fills the root with an image's files. Every layer is verified in a
@@ -91,21 +122,39 @@ func (p *initProcess) unpackImage(ctx context.Context) (*Unpacked, error) {
 	if err := unix.Unmount(private, unix.MNT_DETACH); err != nil {
 		return nil, fmt.Errorf("unmounting %s: %w", private, err)
 	}
+	if err := cleanImage(dir, img.Absent); err != nil {
+		return nil, err
+	}
+	return &Unpacked{Digest: opened.ManifestDigest, Files: sum.Files, Bytes: uint64(sum.Bytes), Dropped: sum.Dropped}, nil
+}
+
+// CleanImage takes what stands at the places that the jail keeps for itself out of an
+// image's files in a folder. Anything at one of the absolute paths given, even a folder
+// or a link, is an error. It wraps ErrSource.
+func CleanImage(dir string, absent []string) error {
+	if err := cleanImage(dir, absent); err != nil {
+		return fmt.Errorf("%w: %w", ErrSource, err)
+	}
+	return nil
+}
+
+func cleanImage(dir string, absent []string) error {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return nil, fmt.Errorf("opening the image's root: %w", err)
+		return fmt.Errorf("opening the image's root: %w", err)
 	}
-	for _, name := range img.Absent {
+	defer root.Close()
+	for _, name := range absent {
 		if _, err := root.Lstat(strings.TrimPrefix(name, "/")); !errors.Is(err, fs.ErrNotExist) {
-			return nil, errors.Join(as(failSource, fmt.Errorf("the image has %s: what a job finds there is measured file by file, and comes from no image", name)), root.Close())
+			return as(failSource, errAbsent(name))
 		}
 	}
 	for _, own := range reserved() {
 		if err := root.RemoveAll(own[1:]); err != nil {
-			return nil, errors.Join(fmt.Errorf("taking %s out of the image: %w", own, err), root.Close())
+			return fmt.Errorf("taking %s out of the image: %w", own, err)
 		}
 	}
-	return &Unpacked{Digest: opened.ManifestDigest, Files: sum.Files, Bytes: uint64(sum.Bytes), Dropped: sum.Dropped}, root.Close()
+	return nil
 }
 
 // attachAt attaches the root to a folder of this mount namespace.

@@ -127,7 +127,7 @@ func (p *initProcess) prepareClosed() ([]fileDigest, error) {
 		return nil, as(failSpec, fmt.Errorf("the copies need %d bytes, at most %d are allowed", size, p.cfg.Tmpfs))
 	}
 	if img := p.cfg.Image; img != nil {
-		size += uint64(img.MaxBytes)
+		size += uint64(img.MaxBytes) // 0 for a volume's
 	}
 	if p.root, p.iso.NoSwap, err = newRoot(copied, size); err != nil {
 		return nil, as(failIsolation, err)
@@ -135,10 +135,8 @@ func (p *initProcess) prepareClosed() ([]fileDigest, error) {
 	if err := p.root.takeVolumes(p.cfg.Volumes); err != nil {
 		return nil, as(failLaunch, err)
 	}
-	if p.cfg.Image != nil {
-		if p.unpacked, err = p.unpackImage(context.Background()); err != nil {
-			return nil, err
-		}
+	if p.unpacked, err = p.imageRoot(context.Background()); err != nil {
+		return nil, err
 	}
 	if err := p.startStage(nil); err != nil {
 		return nil, err
@@ -154,8 +152,8 @@ func (p *initProcess) prepareClosed() ([]fileDigest, error) {
 		return nil, err
 	}
 	if p.iso.NoSwap != Yes {
-		p.iso.Locked = No // an image's files are not
-		if p.cfg.Image == nil {
+		p.iso.Locked = No // an unpacked image's files are not
+		if p.cfg.Image == nil || p.cfg.Image.Volume != nil {
 			p.iso.Locked = stateOf(p.root.lock(copied))
 		}
 	}

@@ -120,8 +120,8 @@ func (s *Spec) checkDevices() error {
 	if (len(s.Volumes) > 0 || s.Image != nil || len(s.Devices) > 0) && (s.ForceOpen || s.Open != nil) {
 		return fmt.Errorf("an open run has no root for a volume or an image, and has every device")
 	}
-	if i := s.Image; i != nil && (i.Ref == "" || i.Digest == "" || i.MaxBytes <= 0 || !path.IsAbs(i.Mount)) {
-		return fmt.Errorf("an image without reference, digest, limit or place to mount it")
+	if i := s.Image; i != nil && !i.right() {
+		return fmt.Errorf("an image without reference and limit or volume, digest, or place to mount it")
 	}
 	return nil
 }

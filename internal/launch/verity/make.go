@@ -32,26 +32,41 @@ var ErrTool = errors.New("tool failed")
 // runs mkfs.erofs and veritysetup, and computes the root digest itself as well:
 // the two must agree. Nothing is left behind with an error. The error wraps
 // [ErrTool] or [ErrVolume].
-func MakeVolume(ctx context.Context, out, source string, salt []byte) (v *Volume, err error) {
-	made := []string{out, out + ".json"}
-	for _, name := range made {
-		if _, err := os.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("%s is there already: %w", name, ErrVolume)
-		}
+func MakeVolume(ctx context.Context, out, source string, salt []byte) (*Volume, error) {
+	if err := absent(out); err != nil {
+		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			for _, name := range made {
-				_ = os.Remove(name)
-			}
-		}
-	}()
 	folder, done, err := folderOf(source)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	if _, err := tool(ctx, "mkfs.erofs", "-T0", "--all-root", "-U", noUUID, "--quiet", out, folder); err != nil {
+	return write(ctx, out, folder, &Volume{}, salt, "-T0")
+}
+
+// outputs are the files that a volume consists of.
+func outputs(out string) []string { return []string{out, out + ".json"} }
+
+// absent refuses to write over anything.
+func absent(out string) error {
+	for _, name := range outputs(out) {
+		if _, err := os.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%s is there already: %w", name, ErrVolume)
+		}
+	}
+	return nil
+}
+
+// write writes the volume of a folder, and completes and writes its description.
+func write(ctx context.Context, out, folder string, v *Volume, salt []byte, options ...string) (_ *Volume, err error) {
+	defer func() {
+		if err != nil {
+			for _, name := range outputs(out) {
+				_ = os.Remove(name)
+			}
+		}
+	}()
+	if _, err := tool(ctx, "mkfs.erofs", append(options, "--all-root", "-U", noUUID, "--quiet", out, folder)...); err != nil {
 		return nil, err
 	}
 	st, err := os.Stat(out)
@@ -65,10 +80,9 @@ func MakeVolume(ctx context.Context, out, source string, salt []byte) (v *Volume
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrVolume, err)
 	}
-	v = &Volume{
-		Type: VolumeType, Image: filepath.Base(out), Filesystem: "erofs", DataBlocks: uint64(st.Size()) / BlockSize,
-		HashOffset: uint64(st.Size()) + BlockSize, Root: hex.EncodeToString(sums[0].DMVerity[:]), Salt: hex.EncodeToString(salt),
-	}
+	v.Type, v.Image, v.Filesystem, v.DataBlocks = VolumeType, filepath.Base(out), "erofs", uint64(st.Size())/BlockSize
+	v.HashOffset = uint64(st.Size()) + BlockSize
+	v.Root, v.Salt = hex.EncodeToString(sums[0].DMVerity[:]), hex.EncodeToString(salt)
 	if err := v.writeTree(ctx, out); err != nil {
 		return nil, err
 	}
@@ -76,7 +90,11 @@ func MakeVolume(ctx context.Context, out, source string, salt []byte) (v *Volume
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrVolume, err)
 	}
-	if err := os.WriteFile(out+".json", append(b, '\n'), 0o644); err != nil { //nolint:gosec // Nothing in it is secret.
+	b = append(b, '\n')
+	if _, err := ParseVolume(b); err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(out+".json", b, 0o644); err != nil { //nolint:gosec // Nothing in it is secret.
 		return nil, fmt.Errorf("%w: %w", ErrVolume, err)
 	}
 	return v, nil
@@ -203,7 +221,9 @@ func tool(ctx context.Context, name string, args ...string) (string, error) {
 		return "", fmt.Errorf("%s is not installed: %w", name, ErrTool)
 	}
 	cmd := exec.CommandContext(ctx, path, args...)
-	cmd.Env = append(os.Environ(), "LC_ALL=C")
+	// Without -T, mkfs.erofs keeps the files' times up to this one, which it takes for
+	// the present.
+	cmd.Env = append(os.Environ(), "LC_ALL=C", "SOURCE_DATE_EPOCH=4294967295")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		text := strings.Join(strings.Fields(string(out)), " ")

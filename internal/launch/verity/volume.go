@@ -46,14 +46,19 @@ type Volume struct {
 	Root string `json:"root"`
 	// Salt is the salt in hexadecimal; may be empty.
 	Salt string `json:"salt"`
+	// OCI is there if the volume holds a container image, which is of EROFS; nil for
+	// weights.
+	OCI *Image `json:"oci,omitempty"`
 }
+
+// maxDescription is the longest description in bytes.
+const maxDescription = 64 << 10
 
 // ParseVolume parses a description of at most 64 KiB: one JSON object with no
 // unknown member. The error wraps [ErrVolume].
 func ParseVolume(b []byte) (*Volume, error) {
-	const limit = 64 << 10
-	if len(b) > limit {
-		return nil, fmt.Errorf("%w: description of %d bytes, at most %d", ErrVolume, len(b), limit)
+	if len(b) > maxDescription {
+		return nil, fmt.Errorf("%w: description of %d bytes, at most %d", ErrVolume, len(b), maxDescription)
 	}
 	v := new(Volume)
 	d := json.NewDecoder(bytes.NewReader(b))
@@ -66,6 +71,13 @@ func ParseVolume(b []byte) (*Volume, error) {
 	}
 	if err := v.check(); err != nil {
 		return nil, fmt.Errorf("%w: description: %w", ErrVolume, err)
+	}
+	if i := v.OCI; i != nil {
+		for _, list := range []*[]string{&i.Entrypoint, &i.Cmd, &i.Env} {
+			if len(*list) == 0 {
+				*list = nil // as it is written
+			}
+		}
 	}
 	return v, nil
 }
@@ -90,7 +102,13 @@ func (v *Volume) check() error {
 	if err != nil || len(salt) > maxSalt || hex.EncodeToString(salt) != v.Salt {
 		return errors.New("salt is not lower-case hexadecimal of at most 256 bytes")
 	}
-	return nil
+	if v.OCI == nil {
+		return nil
+	}
+	if v.Filesystem != "erofs" {
+		return fmt.Errorf("an image on %s, want erofs", v.Filesystem)
+	}
+	return v.OCI.check()
 }
 
 // Digest returns root digest and salt.

@@ -88,6 +88,13 @@ func FuzzParseVolume(f *testing.F) {
 	}
 	f.Add(b)
 	f.Add(bytes.Replace(b, []byte("erofs"), []byte("ext4"), 1))
+	f.Add(append(b[:len(b)-1], `,"oci":{"manifest":"sha256:`+root+`","cmd":[],"working_dir":"/"}}`...))
+	v := good()
+	v.OCI = goodImage()
+	if b, err = json.Marshal(v); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		v, err := ParseVolume(b)
 		if err != nil {
@@ -103,6 +110,14 @@ func FuzzParseVolume(f *testing.F) {
 		w, err := ParseVolume(again)
 		if err != nil || !cmp.Equal(v, w) {
 			t.Fatalf("not the same after a round trip: %v", err)
+		}
+		if v.OCI != nil {
+			// What the volume must hold is the same text after a round trip.
+			a, err1 := v.OCI.Encode()
+			b, err2 := w.OCI.Encode()
+			if err := errors.Join(err1, err2); err != nil || !bytes.Equal(a, b) {
+				t.Fatalf("%s and %s: %v", a, b, err)
+			}
 		}
 		if _, salt, err := v.Digest(); err != nil || len(salt) > maxSalt {
 			t.Fatalf("digest: %v", err)

@@ -1,0 +1,181 @@
+package nitro
+
+import (
+	"bytes"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/sworn-run/sworn/attest"
+)
+
+// X.509 extensions (RFC 5280, 4.2.1.13, 4.2.1.15, 4.2.2.1, 5.2.5).
+const (
+	oidCRLPoints    = "2.5.29.31"
+	oidFreshestCRL  = "2.5.29.46"
+	oidAuthority    = "1.3.6.1.5.5.7.1.1"
+	oidIssuingPoint = "2.5.29.28"
+)
+
+// maxCRL bounds a revocation list, in bytes, and maxCRLs how many are looked at.
+const (
+	maxCRL  = 1 << 20
+	maxCRLs = 32
+)
+
+// list is a revocation list of the collateral.
+type list struct {
+	index int
+	crl   *x509.RevocationList
+}
+
+// revocation judges the certificates of an established chain by the lists that they
+// name. The root is not asked: who trusts it has decided.
+func revocation(chain []*x509.Certificate, collateral []attest.Collateral, at time.Time) (attest.Finding, []attest.Use) {
+	lists := parseLists(collateral)
+	out := attest.Finding{Status: attest.Passed, Detail: "the issuers publish no revocation (no CRL distribution point in the signed certificates)"}
+	var used []attest.Use
+	for i, c := range chain[:len(chain)-1] {
+		if !publishes(c) {
+			continue
+		}
+		l, problem := choose(lists, c, chain[i+1], at)
+		if problem != "" {
+			if out.Status != attest.Failed {
+				out = attest.Finding{Detail: problem}
+			}
+			continue
+		}
+		if !slices.ContainsFunc(used, func(u attest.Use) bool { return u.Index == l.index }) {
+			used = append(used, attest.Use{
+				Index: l.index, What: "revocation list of " + subject(chain[i+1]), From: l.crl.ThisUpdate, Until: l.crl.NextUpdate,
+			})
+		}
+		switch revoked := l.revoked(c); {
+		case revoked:
+			out = attest.Finding{Status: attest.Failed, Detail: "the certificate of " + subject(c) + " is revoked"}
+		case out.Status == attest.Passed:
+			out.Detail = "no certificate is in the lists that its issuer publishes"
+		}
+	}
+	slices.SortFunc(used, func(a, b attest.Use) int { return a.Index - b.Index })
+	return out, used
+}
+
+// publishes reports whether c names, in whatever form, a place for its issuer's word on
+// revocation.
+func publishes(c *x509.Certificate) bool {
+	for _, oid := range []string{oidCRLPoints, oidFreshestCRL, oidAuthority} {
+		if slices.ContainsFunc(c.Extensions, func(e pkix.Extension) bool { return e.Id.String() == oid }) {
+			return true
+		}
+	}
+	return false
+}
+
+// parseLists reads the revocation lists among the collateral. What is none, or too
+// long, is no list.
+func parseLists(collateral []attest.Collateral) []list {
+	var out []list
+	for i := range collateral {
+		if collateral[i].Kind != attest.CollateralCRL || len(collateral[i].Data) > maxCRL || len(out) == maxCRLs {
+			continue
+		}
+		if crl, err := x509.ParseRevocationList(bytes.Clone(collateral[i].Data)); err == nil {
+			out = append(out, list{i, crl})
+		}
+	}
+	return out
+}
+
+// choose returns the newest list that the issuer of c signed, covers c, and is current
+// at time at; else what is missing.
+func choose(lists []list, c, issuer *x509.Certificate, at time.Time) (best *list, problem string) {
+	if len(c.CRLDistributionPoints) == 0 {
+		return nil, "the issuer of " + subject(c) + " publishes revocation in a form that is not read"
+	}
+	problem = fmt.Sprintf("the revocation list of %s (%.160q) is missing", subject(issuer), c.CRLDistributionPoints[0])
+	for i := range lists {
+		l := &lists[i]
+		if !bytes.Equal(l.crl.RawIssuer, issuer.RawSubject) || l.crl.CheckSignatureFrom(issuer) != nil || !l.covers(c) {
+			continue
+		}
+		if at.Before(l.crl.ThisUpdate) || !at.Before(l.crl.NextUpdate) {
+			problem = fmt.Sprintf("the revocation list of %s is for %s until %s, not for %s", subject(issuer),
+				l.crl.ThisUpdate.UTC().Format(time.RFC3339), l.crl.NextUpdate.UTC().Format(time.RFC3339), at.UTC().Format(time.RFC3339))
+			continue
+		}
+		if best == nil || l.crl.ThisUpdate.After(best.crl.ThisUpdate) {
+			best = l
+		}
+	}
+	if best != nil {
+		return best, ""
+	}
+	return nil, problem
+}
+
+// issuingPoint is IssuingDistributionPoint (RFC 5280, 5.2.5).
+type issuingPoint struct {
+	Point struct {
+		FullName []asn1.RawValue `asn1:"optional,tag:0"`
+	} `asn1:"optional,tag:0"`
+	User       bool           `asn1:"optional,tag:1"`
+	CA         bool           `asn1:"optional,tag:2"`
+	Reasons    asn1.BitString `asn1:"optional,tag:3"`
+	Indirect   bool           `asn1:"optional,tag:4"`
+	Attributes bool           `asn1:"optional,tag:5"`
+}
+
+// covers reports whether the list is about c: it has no critical extension but one
+// that says that it is for CAs, or for a place that c names.
+func (l *list) covers(c *x509.Certificate) bool {
+	for _, e := range l.crl.Extensions {
+		switch {
+		case e.Id.String() == oidIssuingPoint:
+			if !placed(e.Value, c) {
+				return false
+			}
+		case e.Critical:
+			return false
+		}
+	}
+	for i := range l.crl.RevokedCertificateEntries {
+		if slices.ContainsFunc(l.crl.RevokedCertificateEntries[i].Extensions, func(e pkix.Extension) bool { return e.Critical }) {
+			return false // Such as of another issuer (5.3.3).
+		}
+	}
+	return true
+}
+
+// placed reports whether the extension names one of c's places and does not leave c out.
+func placed(der []byte, c *x509.Certificate) bool {
+	var p issuingPoint
+	rest, err := asn1.Unmarshal(der, &p)
+	if err != nil || len(rest) > 0 {
+		return false
+	}
+	// What is not read, such as a relative name, is lost on the way back.
+	if again, err := asn1.Marshal(p); err != nil || !bytes.Equal(again, der) {
+		return false
+	}
+	if p.Indirect || p.Attributes || p.Reasons.BitLength > 0 || p.User && c.IsCA || p.CA && !c.IsCA {
+		return false
+	}
+	if len(p.Point.FullName) == 0 {
+		return true
+	}
+	return slices.ContainsFunc(p.Point.FullName, func(n asn1.RawValue) bool {
+		return n.Class == asn1.ClassContextSpecific && n.Tag == 6 && slices.Contains(c.CRLDistributionPoints, string(n.Bytes))
+	})
+}
+
+// revoked reports whether the list has the serial number of c.
+func (l *list) revoked(c *x509.Certificate) bool {
+	return slices.ContainsFunc(l.crl.RevokedCertificateEntries, func(e x509.RevocationListEntry) bool {
+		return e.SerialNumber != nil && e.SerialNumber.Cmp(c.SerialNumber) == 0
+	})
+}
