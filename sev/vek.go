@@ -10,6 +10,7 @@ import (
 	"encoding/asn1"
 	"fmt"
 	"math/big"
+	"strings"
 
 	"github.com/sworn-run/sworn/attest"
 )
@@ -64,13 +65,21 @@ const (
 	nameVLEK = "SEV-VLEK"
 )
 
+// called reports whether a common name is that of AMD's, with or without something
+// after it, as the names of vendors have it that are not AMD. A name tells what a
+// certificate is for, and nobody is believed for it: the root decides.
+func called(cn, name string) bool {
+	rest, ok := strings.CutPrefix(cn, name)
+	return ok && (rest == "" || rest[0] == ' ')
+}
+
 // parseVEK reads a certificate of a VCEK or VLEK. Its chain is judged elsewhere.
 func parseVEK(c *x509.Certificate) (*vek, error) {
 	v := &vek{cert: c}
-	switch c.Subject.CommonName {
-	case nameVCEK:
+	switch cn := c.Subject.CommonName; {
+	case called(cn, nameVCEK):
 		v.signer = signerVCEK
-	case nameVLEK:
+	case called(cn, nameVLEK):
 		v.signer = signerVLEK
 	default:
 		return nil, fmt.Errorf("certificate of %s, want %s or %s: %w", subject(c), nameVCEK, nameVLEK, attest.ErrForm)
