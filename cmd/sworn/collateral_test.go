@@ -215,6 +215,14 @@ func TestCollateralFlags(t *testing.T) {
 		if got := get(context.Background(), c.Evidence[:1]); len(got) > 0 || asked != 0 {
 			t.Errorf("%s: got %v, asked %d times", mode, got, asked)
 		}
+		// About a report they do; the list is out of date, and better than none.
+		want := 0
+		if mode == collateralAuto {
+			want = 4
+		}
+		if got := get(context.Background(), c.Evidence[1:]); len(got) != want || (asked > 0) != (want > 0) {
+			t.Errorf("%s: got %d items, asked %d times", mode, len(got), asked)
+		}
 	}
 	var f collateralFlags
 	f.mode, f.kds = collateralAuto, "nowhere"

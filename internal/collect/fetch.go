@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -16,8 +17,11 @@ import (
 const (
 	// requestTime bounds one request with its answer.
 	requestTime = 30 * time.Second
-	// tries is how often one thing is asked for.
-	tries = 5
+	// tries is how often one thing is asked for, and silentTries how often a host that
+	// does not answer at all: behind a wall, each try takes connectTime.
+	tries       = 5
+	silentTries = 3
+	connectTime = 5 * time.Second
 	// firstPause is the pause after the first try; each later one is twice as long.
 	// Up to half of it is added by chance, so that many machines do not ask together.
 	firstPause = 500 * time.Millisecond
@@ -58,12 +62,14 @@ func secured(given *http.Client) *http.Client {
 	} else {
 		h.Transport = &http.Transport{
 			Proxy: proxy, ForceAttemptHTTP2: true, MaxResponseHeaderBytes: 2 * maxChain,
-			TLSHandshakeTimeout: requestTime, IdleConnTimeout: requestTime,
+			DialContext:         (&net.Dialer{Timeout: connectTime}).DialContext,
+			TLSHandshakeTimeout: 2 * connectTime, IdleConnTimeout: requestTime,
 		}
 	}
 	h.Jar = nil
 	h.CheckRedirect = func(r *http.Request, via []*http.Request) error {
 		first := via[0].URL
+		r.Header.Del("Referer") // it holds what was asked for
 		switch {
 		case len(via) > redirects:
 			return fmt.Errorf("more than %d redirects: %w", redirects, ErrAnswer)
@@ -150,10 +156,10 @@ func (c *Client) ask(ctx context.Context, r *resource) (*answer, error) {
 			return nil, ctx.Err()
 		case again == nil:
 			return nil, err
+		case again.silent && try >= silentTries:
+			c.setDown(u.Host, err)
+			return nil, fmt.Errorf("asked %d times: %w", try, err)
 		case try == tries:
-			if again.silent {
-				c.setDown(u.Host, err)
-			}
 			return nil, fmt.Errorf("asked %d times: %w", tries, err)
 		}
 		d := wait + rand.N(wait/2) //nolint:gosec // spreads requests, keeps no secret

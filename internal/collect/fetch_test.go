@@ -117,7 +117,7 @@ func TestDown(t *testing.T) {
 		if _, err := askCRL(t.Context(), c); !errors.Is(err, ErrUnavailable) {
 			t.Fatal(err)
 		}
-		if len(waited.all) != tries-1 {
+		if len(waited.all) != silentTries-1 {
 			t.Fatalf("waited %d times", len(waited.all))
 		}
 	}
@@ -235,6 +235,9 @@ func TestRedirects(t *testing.T) {
 		case "/loop/elsewhere":
 			http.Redirect(w, r, "/loop/elsewhere", http.StatusFound)
 		default:
+			if ref := r.Referer(); ref != "" {
+				t.Errorf("told where it came from: %s", ref)
+			}
 			_, _ = w.Write(a.crl)
 		}
 	}))

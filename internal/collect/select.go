@@ -32,8 +32,7 @@ func Select(scheme attest.Scheme, ev *attest.Evidence, candidates []attest.Colla
 	if scheme == nil || ev == nil {
 		return nil, fmt.Errorf("selecting collateral without a scheme or evidence: %w", ErrArgument)
 	}
-	kept, err := selectFor([]slot{{scheme, ev}}, candidates, anchors, at)
-	return kept, err
+	return selectFor([]slot{{scheme, ev}}, candidates, anchors, at)
 }
 
 // slot is the evidence of one slot and its scheme.
@@ -50,10 +49,13 @@ const maxRounds = 4
 // its error is returned beside what the others rely on.
 func selectFor(slots []slot, candidates []attest.Collateral, anchors *attest.Anchors, at time.Time) ([]attest.Collateral, error) {
 	left := distinct(candidates)
+	var bad error
 	for range maxRounds {
-		used, err := usedBy(slots, left, anchors, at)
+		used, good, err := usedBy(slots, left, anchors, at)
+		// What failed with more fails with less, for another reason.
+		slots, bad = good, errors.Join(bad, err)
 		if len(used) == len(left) {
-			return left, err
+			return left, bad
 		}
 		var kept []attest.Collateral
 		for i := range left {
@@ -66,23 +68,24 @@ func selectFor(slots []slot, candidates []attest.Collateral, anchors *attest.Anc
 	return nil, fmt.Errorf("the scheme relies on other items each time that it is asked: %w", ErrArgument)
 }
 
-// usedBy returns the indices that the slots' schemes rely on.
-func usedBy(slots []slot, items []attest.Collateral, anchors *attest.Anchors, at time.Time) (map[int]bool, error) {
-	used := map[int]bool{}
-	var all error
+// usedBy returns the indices that the slots' schemes rely on, and the slots whose
+// evidence verifies.
+func usedBy(slots []slot, items []attest.Collateral, anchors *attest.Anchors, at time.Time) (used map[int]bool, good []slot, bad error) {
+	used = map[int]bool{}
 	for _, s := range slots {
 		claims, err := verifyWith(s, items, anchors, at)
 		if err != nil {
-			all = errors.Join(all, fmt.Errorf("slot %d: %w", s.ev.Slot, err))
+			bad = errors.Join(bad, fmt.Errorf("slot %d: %w", s.ev.Slot, err))
 			continue
 		}
+		good = append(good, s)
 		for _, u := range claims.Used {
 			if u.Index >= 0 && u.Index < len(items) {
 				used[u.Index] = true
 			}
 		}
 	}
-	return used, all
+	return used, good, bad
 }
 
 // verifyWith verifies evidence with items; if no root is established, once more with the

@@ -25,6 +25,7 @@ func simulated(t *testing.T, service http.Handler, scheme attest.Scheme, ev *att
 	}
 	got, problems := client.Evidence(t.Context(), ev)
 	noProblems(t, problems)
+	got = append(ev.Collateral, got...)
 	kept, err := Select(scheme, ev, got, anchors, day0)
 	if err != nil {
 		t.Fatal(err)
@@ -51,9 +52,10 @@ func simulated(t *testing.T, service http.Handler, scheme attest.Scheme, ev *att
 	return kept
 }
 
-// TestSimulatedSNP collects for reports of every simulated product.
+// TestSimulatedSNP collects for reports of both layouts, by the chip's key and by a
+// provider's, whose certificate the machine has.
 func TestSimulatedSNP(t *testing.T) {
-	for _, product := range simamd.Products() {
+	for _, product := range []simamd.Product{simamd.Milan, simamd.Turin} {
 		t.Run(string(product), func(t *testing.T) {
 			maker, err := simamd.New(product, day0.AddDate(0, 0, -3))
 			if err != nil {
@@ -63,18 +65,29 @@ func TestSimulatedSNP(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			report, err := chip.Sign(chip.Report("guest", [64]byte{1}))
-			if err != nil {
-				t.Fatal(err)
-			}
-			ev, err := sev.NewEvidence(0, report)
-			if err != nil {
-				t.Fatal(err)
-			}
 			anchors := &attest.Anchors{Roots: []attest.Root{{Role: sev.Role, Product: string(product), Certificate: maker.ARK(), UserSupplied: true}}}
 			kds := &simamd.KDS{Vendors: []*simamd.Vendor{maker}, Now: func() time.Time { return day0 }}
-			if kept := simulated(t, kds, sev.Scheme{}, ev, anchors); kinds(kept) != "certificate certificate certificate crl" {
-				t.Errorf("kept %s", kinds(kept))
+			for _, key := range []simamd.SigningKey{simamd.VCEK, simamd.VLEK} {
+				said := chip.Report("guest", [64]byte{1})
+				said.SigningKey = key
+				report, err := chip.Sign(said)
+				if err != nil {
+					t.Fatal(err)
+				}
+				ev, err := sev.NewEvidence(0, report)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if key == simamd.VLEK {
+					der, err := chip.Certificate(key, day0)
+					if err != nil {
+						t.Fatal(err)
+					}
+					ev.Collateral = []attest.Collateral{{Kind: attest.CollateralCertificate, Data: der}}
+				}
+				if kept := simulated(t, kds, sev.Scheme{}, ev, anchors); kinds(kept) != "certificate certificate certificate crl" {
+					t.Errorf("%v: kept %s", key, kinds(kept))
+				}
 			}
 		})
 	}
