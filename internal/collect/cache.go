@@ -75,8 +75,12 @@ func (c *cache) read(r *resource) (*entry, error) {
 	defer root.Close()
 	name := entryName(r.url)
 	// Whoever may write here can leave a FIFO, which would wait for ever.
-	if st, err := root.Lstat(name); err != nil || !st.Mode().IsRegular() {
-		return nil, errors.Join(err, notRegular(st, err))
+	st, err := root.Lstat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !st.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is no regular file: %w", name, ErrAnswer)
 	}
 	f, err := root.Open(name)
 	if err != nil {
@@ -97,14 +101,6 @@ func (c *cache) read(r *resource) (*entry, error) {
 		return nil, fmt.Errorf("%s is damaged, or another answer: %w", name, ErrAnswer)
 	}
 	return &e, nil
-}
-
-// notRegular is the error about what is no file.
-func notRegular(st fs.FileInfo, err error) error {
-	if err != nil || st.Mode().IsRegular() {
-		return nil
-	}
-	return fmt.Errorf("%s is no regular file: %w", st.Name(), ErrAnswer)
 }
 
 // save keeps an answer. A folder that cannot be written is told to the log, and

@@ -173,8 +173,10 @@ func TestQuote(t *testing.T) {
 			got, problems := client.Evidence(t.Context(), evidence(partQuote, quote))
 			noProblems(t, problems)
 			want := []attest.Collateral{
-				{Kind: attest.CollateralTCBInfo, Data: x.tcb}, cert(x.signer), cert(x.root),
-				{Kind: attest.CollateralQEIdentity, Data: x.qe}, crl(x.crl), cert(x.ca), crl(x.rootCRL),
+				{Kind: attest.CollateralTCBInfo, Data: x.tcb},
+				cert(x.signer), cert(x.root),
+				{Kind: attest.CollateralQEIdentity, Data: x.qe},
+				crl(x.crl), cert(x.ca), crl(x.rootCRL),
 			}
 			if d := cmp.Diff(want, got); d != "" {
 				t.Error(d)

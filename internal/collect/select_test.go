@@ -123,7 +123,7 @@ func TestSelect(t *testing.T) {
 }
 
 // record returns the golden record with evidence of one more format, and collateral.
-func record(t *testing.T, part string, data []byte, items ...attest.Collateral) []byte {
+func record(t *testing.T, report []byte, items ...attest.Collateral) []byte {
 	t.Helper()
 	b, err := os.ReadFile("../../testdata/golden/page.cer.json")
 	if err != nil {
@@ -133,7 +133,7 @@ func record(t *testing.T, part string, data []byte, items ...attest.Collateral) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Evidence = append(c.Evidence, attest.Evidence{Slot: 1, Format: 2, Parts: []attest.Part{{Name: part, Data: data}}})
+	c.Evidence = append(c.Evidence, attest.Evidence{Slot: 1, Format: 2, Parts: []attest.Part{{Name: partReport, Data: report}}})
 	c.Collateral = items
 	if b, err = c.Encode(); err != nil {
 		t.Fatal(err)
@@ -161,7 +161,7 @@ func TestAttach(t *testing.T) {
 	signature, ima := attest.Collateral{Kind: "model-signature", Data: []byte("{}")}, attest.Collateral{Kind: kindIMA, Data: []byte("i")}
 	ccel := attest.Collateral{Kind: attest.CollateralCCEL, Data: []byte("c")}
 	// What is in it and serves nothing goes.
-	file := record(t, partReport, a.report, signature, cert(a.asvk), ccel, ima)
+	file := record(t, a.report, signature, cert(a.asvk), ccel, ima)
 	got, err := c.Attach(t.Context(), file)
 	if err != nil {
 		t.Fatal(err)
@@ -216,7 +216,7 @@ func TestAttachPartly(t *testing.T) {
 	v.on("/vcek/v1/Milan/crl", nil)
 	client, now, _ := testClient(t, v, nil)
 	c := &Collector{Client: client, Schemes: []attest.Scheme{picky{format: 2}}, Now: func() time.Time { return *now }}
-	got, err := c.Attach(t.Context(), record(t, partReport, a.report))
+	got, err := c.Attach(t.Context(), record(t, a.report))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,10 +239,10 @@ func TestAttachRefuses(t *testing.T) {
 		t.Error(err)
 	}
 	item := crl([]byte("x"))
-	if _, err := c.Attach(t.Context(), record(t, partReport, []byte("bad"), item)); !errors.Is(err, attest.ErrSignature) {
+	if _, err := c.Attach(t.Context(), record(t, []byte("bad"), item)); !errors.Is(err, attest.ErrSignature) {
 		t.Error(err)
 	}
-	if _, err := (&Collector{}).Attach(t.Context(), record(t, partReport, []byte("good"))); !errors.Is(err, ErrArgument) {
+	if _, err := (&Collector{}).Attach(t.Context(), record(t, []byte("good"))); !errors.Is(err, ErrArgument) {
 		t.Error(err)
 	}
 	// A record of formats without collateral stays as it is.

@@ -36,7 +36,7 @@ type authority struct {
 	key  *ecdsa.PrivateKey
 }
 
-func newKey(t testing.TB, c elliptic.Curve) *ecdsa.PrivateKey {
+func newKey(t *testing.T, c elliptic.Curve) *ecdsa.PrivateKey {
 	t.Helper()
 	k, err := ecdsa.GenerateKey(c, rand.Reader)
 	if err != nil {
@@ -46,7 +46,7 @@ func newKey(t testing.TB, c elliptic.Curve) *ecdsa.PrivateKey {
 }
 
 // issue makes a certificate; of a CA if key is nil, by itself if by is nil.
-func issue(t testing.TB, name string, by *authority, key *ecdsa.PrivateKey, more ...pkix.Extension) *authority {
+func issue(t *testing.T, name string, by *authority, key *ecdsa.PrivateKey) *authority {
 	t.Helper()
 	ca := key == nil
 	if ca {
@@ -55,7 +55,7 @@ func issue(t testing.TB, name string, by *authority, key *ecdsa.PrivateKey, more
 	tmpl := &x509.Certificate{
 		SerialNumber: big.NewInt(int64(len(name))), Subject: pkix.Name{CommonName: name},
 		NotBefore: day0.AddDate(-1, 0, 0), NotAfter: day0.AddDate(5, 0, 0),
-		IsCA: ca, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign, ExtraExtensions: more,
+		IsCA: ca, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 	}
 	if by == nil {
 		by = &authority{tmpl, key}
@@ -72,7 +72,7 @@ func issue(t testing.TB, name string, by *authority, key *ecdsa.PrivateKey, more
 }
 
 // list makes a revocation list that is to be renewed a month after from.
-func (a *authority) list(t testing.TB, from time.Time) []byte {
+func (a *authority) list(t *testing.T, from time.Time) []byte {
 	t.Helper()
 	der, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{
 		Number: big.NewInt(from.Unix()), ThisUpdate: from, NextUpdate: from.AddDate(0, 1, 0),
@@ -99,8 +99,8 @@ type vendor struct {
 	asked   []string
 }
 
-func newVendor(t testing.TB) *vendor {
-	t.Helper()
+func newVendor(tb testing.TB) *vendor {
+	tb.Helper()
 	v := &vendor{answers: map[string]http.HandlerFunc{}}
 	v.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		v.mu.Lock()
@@ -113,7 +113,7 @@ func newVendor(t testing.TB) *vendor {
 		}
 		h(w, r)
 	}))
-	t.Cleanup(v.Close)
+	tb.Cleanup(v.Close)
 	return v
 }
 
@@ -157,7 +157,7 @@ func code(n int, headers ...string) http.HandlerFunc {
 type pauses struct{ all []time.Duration }
 
 // testClient asks a vendor, at a time that can be set, and never waits.
-func testClient(t testing.TB, v *vendor, change func(*Options)) (*Client, *time.Time, *pauses) {
+func testClient(t *testing.T, v *vendor, change func(*Options)) (*Client, *time.Time, *pauses) {
 	t.Helper()
 	now, waited := day0, &pauses{}
 	o := Options{KDS: v.URL, PCS: v.URL, CacheDir: t.TempDir() + "/kept", Now: func() time.Time { return now }}
@@ -186,7 +186,7 @@ type amd struct {
 var cpus = map[string][2]byte{"Milan": {0x19, 0x01}, "Genoa": {0x19, 0x11}, "Turin": {0x1A, 0x02}}
 
 // newAMD makes the certificates of a chip and a report that it signs.
-func newAMD(t testing.TB, product string, version uint32) *amd {
+func newAMD(t *testing.T, product string, version uint32) *amd {
 	t.Helper()
 	a := &amd{}
 	a.ark = issue(t, "ARK-"+product, nil, nil)
@@ -211,7 +211,7 @@ func newAMD(t testing.TB, product string, version uint32) *amd {
 }
 
 // sign signs the report with another key.
-func (a *amd) sign(t testing.TB, by *authority) {
+func (a *amd) sign(t *testing.T, by *authority) {
 	t.Helper()
 	flags := uint32(signedByVCEK)
 	if by == a.vlek {
@@ -261,18 +261,18 @@ type intel struct {
 }
 
 // newIntel makes a platform below a CA, and what is published about it.
-func newIntel(t testing.TB, ca simintel.CA, tdx bool) *intel {
-	t.Helper()
+func newIntel(tb testing.TB, ca simintel.CA, tdx bool) *intel {
+	tb.Helper()
 	v, err := simintel.New(day0.AddDate(0, 0, -3))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	x := &intel{tee: "sgx", caName: string(ca)}
 	if tdx {
 		x.tee = "tdx"
 	}
 	if x.platform, err = v.Platform("a"); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	x.platform.PCK.CA = ca
 	x.fmspc = fmt.Sprintf("%x", x.platform.PCK.FMSPC)
@@ -293,13 +293,13 @@ func (x *intel) pathCRL() string {
 const pathRootCRL = "/sgx/certification/v4/rootcacrl"
 
 // publish has a vendor answer as Intel does now, and always the same.
-func (x *intel) publish(t testing.TB, v *vendor) {
-	t.Helper()
+func (x *intel) publish(tb testing.TB, v *vendor) {
+	tb.Helper()
 	for path, into := range map[string]*[]byte{x.pathTCB(): &x.tcb, x.pathQE(): &x.qe, x.pathCRL(): &x.crl, pathRootCRL: &x.rootCRL} {
 		w := httptest.NewRecorder()
 		x.pcs.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
 		if w.Code != http.StatusOK {
-			t.Fatalf("%s: %d", path, w.Code)
+			tb.Fatalf("%s: %d", path, w.Code)
 		}
 		*into = w.Body.Bytes()
 		var headers []string
@@ -319,7 +319,7 @@ func header(chain ...*authority) string {
 }
 
 // quote makes a quote of the platform's.
-func (x *intel) quote(t testing.TB, version uint16) []byte {
+func (x *intel) quote(t *testing.T, version uint16) []byte {
 	t.Helper()
 	var q *simintel.Quote
 	var err error
