@@ -33,7 +33,7 @@ func words(line string) []string {
 // TestDocumentsCommands: every command of sworn's that a document shows is one
 // there is, with flags it has, and in each there are some.
 func TestDocumentsCommands(t *testing.T) {
-	for _, name := range []string{"FIRST-DAY.md", "PROOF.md", "WEIGHTS.md", "../README.md"} {
+	for _, name := range []string{"FIRST-DAY.md", "PROOF.md", "WEIGHTS.md", "COLLATERAL.md", "../README.md"} {
 		n := 0
 		for l := range strings.Lines(shellBlocks(document(t, name))) {
 			l, _, _ = strings.Cut(strings.TrimSpace(l), " > ")
