@@ -19,7 +19,7 @@ func refused(t *testing.T, ev *attest.Evidence, a *attest.Anchors, want error) {
 		t.Fatalf("claims %+v, error %v, want %v", claims, err, want)
 	}
 	for _, other := range []error{attest.ErrForm, attest.ErrSignature, attest.ErrMode, attest.ErrNoKey, attest.ErrArgument} {
-		if other != want && errors.Is(err, other) {
+		if !errors.Is(want, other) && errors.Is(err, other) {
 			t.Errorf("%v is also %v", err, other)
 		}
 	}

@@ -261,7 +261,7 @@ func (v *vek) fits(p *report) attest.Finding {
 // otherChip reports whether the report names another chip than the certificate.
 func (v *vek) otherChip(p *report) bool {
 	n := len(v.hwid)
-	return v.signer == signerVCEK && !isZero(p.chipID) && !(bytes.Equal(p.chipID[:n], v.hwid) && isZero(p.chipID[n:]))
+	return v.signer == signerVCEK && !isZero(p.chipID) && (!bytes.Equal(p.chipID[:n], v.hwid) || !isZero(p.chipID[n:]))
 }
 
 // isZero reports whether all bytes are zero.

@@ -59,6 +59,7 @@ type deviceFlags struct {
 type runFlags struct {
 	jobFlags
 	deviceFlags
+	collateralFlags
 	output, record, nonce, disclose, isolation, state string
 	timeout                                           time.Duration
 	proc, quiet                                       bool
@@ -120,6 +121,7 @@ and its record says so, 2 there is no record.`,
 	}
 	f.jobFlags.register(cmd)
 	f.deviceFlags.register(cmd)
+	f.collateralFlags.register(cmd)
 	fl := cmd.Flags()
 	fl.StringVar(&f.output, "output", "", "write the job's output to `FILE` (default standard output)")
 	fl.StringVar(&f.record, "record", "", "write the record to `FILE` (required)")
@@ -330,6 +332,9 @@ func (a *app) runJob(ctx context.Context, f *runFlags, command []string) error {
 	signal.Notify(pipe, syscall.SIGPIPE)
 	defer signal.Stop(pipe)
 	o.Device = dev.device
+	if o.Device.Collect, err = f.collect(o.Log); err != nil {
+		return err
+	}
 	sink := &sink{w: o.Stdout}
 	o.Stdout = sink
 	bar := a.progress(f.quiet)
@@ -345,7 +350,7 @@ func (a *app) runJob(ctx context.Context, f *runFlags, command []string) error {
 	if err := f.keep(record, output, res.Capsule); err != nil {
 		return a.keepOutput(output, f.output, err)
 	}
-	return a.summary(f, o.Plan.Command(), res)
+	return a.summary(f, dev, o.Plan.Command(), res)
 }
 
 // options turns flags into a launch, but for its streams and its device.
@@ -429,12 +434,9 @@ func selfCheck(capsule []byte) error {
 }
 
 // summary tells what was done, on standard error.
-func (a *app) summary(f *runFlags, command []string, r *launch.Result) error {
+func (a *app) summary(f *runFlags, o *opened, command []string, r *launch.Result) error {
 	if !f.quiet {
-		var banks []string
-		for _, b := range r.Banks {
-			banks = append(banks, b.String())
-		}
+		into := registerText(o, r.Banks)
 		how := fmt.Sprintf("exit %d", r.Exit.Code)
 		switch {
 		case r.Exit.Timeout:
@@ -446,8 +448,8 @@ func (a *app) summary(f *runFlags, command []string, r *launch.Result) error {
 		if r.Counter > 0 {
 			number = fmt.Sprintf("   counter %d", r.Counter)
 		}
-		_, _ = fmt.Fprintf(a.stderr, "measured %d files, %s, into PCR %d (%s)   ran %s, %s, %.2f s%s   record %s (%s)\n",
-			r.Files, sizeText(r.Bytes), f.pcr, strings.Join(banks, ", "), line(filepath.Base(command[0])), how,
+		_, _ = fmt.Fprintf(a.stderr, "measured %d files, %s, into %s   ran %s, %s, %.2f s%s   record %s (%s)\n",
+			r.Files, sizeText(r.Bytes), into, line(filepath.Base(command[0])), how,
 			r.Exit.Duration.Seconds(), number, line(f.record), sizeText(uint64(len(r.Capsule))))
 		a.noteOpen(r.Isolation)
 	}

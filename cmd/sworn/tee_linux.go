@@ -200,6 +200,22 @@ func (o *opened) addTDX(ctx context.Context, first bool) error {
 	return nil
 }
 
+// registerText says what keeps the log of a launch.
+func registerText(o *opened, banks []attest.Alg) string {
+	var names []string
+	for _, b := range banks {
+		names = append(names, b.String())
+	}
+	switch kind := o.names[0]; {
+	case o.device.Measurer == nil:
+		return "the statement (" + kind + ")"
+	case kind == teeTDX:
+		return fmt.Sprintf("RTMR %d", o.device.Register)
+	default:
+		return fmt.Sprintf("PCR %d (%s)", o.device.Register, strings.Join(names, ", "))
+	}
+}
+
 // formatName returns the name of a format.
 func formatName(f attest.Format) string {
 	for _, s := range verifier.Schemes() {
