@@ -27,7 +27,8 @@ func vendorKind(kind string) bool {
 // checkCollateralUse says which collateral item no check uses, or nothing. First
 // stand the signatures of components, in the order of the first components that have
 // them; one of several is there once. Then what vendors signed, each item of
-// concern to a slot's evidence. Last the logs of what booted. So none can be left out or moved and
+// concern to a slot's evidence; while some slot's evidence is refused, nothing says what
+// concerns it. Last the logs of what booted. So none can be left out or moved and
 // nothing is different.
 func (a *appraisal) checkCollateralUse() string {
 	items := a.collateral()
@@ -44,9 +45,16 @@ func (a *appraisal) checkCollateralUse() string {
 	return a.signaturesUsed(items)
 }
 
-// usedItems are the indices of the collateral items that concern some slot's evidence.
+// usedItems are the indices of the collateral items that concern some slot's evidence:
+// all of them where there is evidence without claims.
 func (a *appraisal) usedItems() map[int]bool {
 	out := map[int]bool{}
+	if slices.ContainsFunc(a.slots, func(s slotResult) bool { return s.claims == nil }) {
+		for i := range a.capsule.Collateral {
+			out[i] = true
+		}
+		return out
+	}
 	for i := range a.slots {
 		if c := a.slots[i].claims; c != nil {
 			for _, u := range slices.Concat(c.Used, c.Spare) {

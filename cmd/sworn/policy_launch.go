@@ -37,8 +37,8 @@ system, which is looked into for the policy's launcher. With the launcher inside
 kernel locked down by the command line, launcher.rooted can pass. Nothing here checks that
 the measurements are of this command line and this file: whoever computed them knows.
 
-The image is added to those that the policy has. Waivers of slot.measurement,
-launcher.rooted and log.sole are dropped.`,
+The image is added to those that the policy has. Waivers of slot.measurement and
+launcher.rooted are dropped, and of log.sole where no register keeps the log.`,
 		Example: `  sworn policy from-launch --policy policy.json -o rooted.json --tee sev-snp \
     --measurement measurement=3729f3… --initrd initrd.img \
     --cmdline "console=ttyS0 lockdown=integrity rd.systemd.gpt_auto=0"`,

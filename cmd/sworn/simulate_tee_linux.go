@@ -216,6 +216,7 @@ func (f *teeFlags) newTD(now time.Time) (*simulatedGuest, error) {
 // enterGuest runs this command again in a mount namespace of its own.
 func (a *app) enterGuest(ctx context.Context) error {
 	cmd := exec.CommandContext(ctx, "/proc/self/exe", os.Args[1:]...)
+	cmd.Args[0] = os.Args[0]
 	cmd.Env = append(os.Environ(), guestMark+"=1")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = a.stdin, a.stdout, a.stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS, Pdeathsig: syscall.SIGTERM}
