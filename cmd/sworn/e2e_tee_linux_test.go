@@ -338,4 +338,7 @@ func (g *confidential) chosen(t *testing.T, k *confidentialKind, policy string) 
 	}
 	g.launch(t, "vmpl", testNonce, nil, "--vmpl", "1")
 	notTrusted(t, "another VMPL", g.judge(t, "vmpl", policy), "slot.mode", "failed")
+	own := g.policyOf(t, "vmpl", k.waived...)
+	g.assumes(t, g.judge(t, "vmpl", own), k.root, k.waived...)
+	notTrusted(t, "VMPL 0 where 1 is wanted", g.judge(t, "auto", own), "slot.mode", "failed")
 }
