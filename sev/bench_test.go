@@ -5,9 +5,7 @@
 package sev
 
 import (
-	"slices"
 	"testing"
-	"time"
 
 	"github.com/sworn-run/sworn/attest"
 )
@@ -52,32 +50,4 @@ func BenchmarkVerify(b *testing.B) {
 			}
 		})
 	}
-}
-
-// TestSpeed compares medians of turns taken one after the other, so that what else
-// the machine does falls on all alike; a bad moment may have two more.
-func TestSpeed(t *testing.T) {
-	all := contenders(t)
-	for left := 3; left > 0; left-- {
-		took := map[string][]time.Duration{}
-		for range 60 {
-			for name, f := range all {
-				began := time.Now()
-				if err := f(); err != nil {
-					t.Fatal(name, err)
-				}
-				took[name] = append(took[name], time.Since(began))
-			}
-		}
-		median := func(name string) float64 {
-			slices.Sort(took[name])
-			return float64(took[name][len(took[name])/2])
-		}
-		ours, seen := median("ours")/median("theirs"), median("seen before")/median("theirs")
-		t.Logf("ours %.2f of theirs, seen before %.2f", ours, seen)
-		if ours <= 1 && seen <= 0.5 || raceEnabled {
-			return
-		}
-	}
-	t.Error("want at most 1 and 0.5")
 }

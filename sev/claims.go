@@ -186,7 +186,7 @@ func decimal(n uint32) string { return strconv.FormatUint(uint64(n), 10) }
 
 // policyText returns POLICY and the names of its bits.
 func (p *report) policyText() string {
-	text := []string{fmt.Sprintf("0x%x: ABI at least %d.%d", p.policy, p.policy>>8&0xFF, p.policy&0xFF)}
+	out := []string{fmt.Sprintf("0x%x: ABI at least %d.%d", p.policy, p.policy>>8&0xFF, p.policy&0xFF)}
 	for _, b := range []struct {
 		bit  uint64
 		name string
@@ -202,15 +202,15 @@ func (p *report) policyText() string {
 		{policyPageSwap, "PAGE_SWAP_DISABLE"},
 	} {
 		if p.policy&b.bit != 0 {
-			text = append(text, b.name)
+			out = append(out, b.name)
 		}
 	}
-	return strings.Join(text, ", ")
+	return strings.Join(out, ", ")
 }
 
 // platformText returns PLATFORM_INFO and the names of its bits.
 func (p *report) platformText() string {
-	text := []string{fmt.Sprintf("0x%x", p.platformInfo)}
+	out := []string{fmt.Sprintf("0x%x", p.platformInfo)}
 	names := []string{
 		"SMT_EN", "TSME_EN", "ECC_EN", "RAPL_DIS", "CIPHERTEXT_HIDING_DRAM_EN", "ALIAS_CHECK_COMPLETE", "IOMMU_WRITE_SAFE", "TIO_EN",
 	}
@@ -218,12 +218,12 @@ func (p *report) platformText() string {
 		switch {
 		case p.platformInfo>>i&1 == 0:
 		case i < len(names):
-			text = append(text, names[i])
+			out = append(out, names[i])
 		default:
-			text = append(text, fmt.Sprintf("bit %d", i))
+			out = append(out, fmt.Sprintf("bit %d", i))
 		}
 	}
-	return strings.Join(text, ", ")
+	return strings.Join(out, ", ")
 }
 
 // used returns the collateral items that the findings rest on.

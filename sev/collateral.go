@@ -72,6 +72,7 @@ func gather(items []attest.Collateral, anchors *attest.Anchors, cache *Cache, at
 			}
 		}
 	}
+	m.ahead(anchors)
 	m.trust(anchors)
 	return m, nil
 }
@@ -181,13 +182,18 @@ func (m *material) remember(issuer *x509.Certificate, whole, message, signature 
 		return ok
 	}
 	if ok = m.cache.has(id); !ok {
-		key, isRSA := issuer.PublicKey.(*rsa.PublicKey)
-		if ok = isRSA && verifyPSS(key, message, signature); ok {
+		if ok = checkPSS(issuer, message, signature); ok {
 			m.cache.add(id)
 		}
 	}
 	m.verified[id] = ok
 	return ok
+}
+
+// checkPSS verifies a signature by the key of a certificate.
+func checkPSS(issuer *x509.Certificate, message, signature []byte) bool {
+	key, ok := issuer.PublicKey.(*rsa.PublicKey)
+	return ok && verifyPSS(key, message, signature)
 }
 
 // valid reports whether c's dates include the time.

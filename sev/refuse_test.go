@@ -18,10 +18,14 @@ func refused(t *testing.T, ev *attest.Evidence, a *attest.Anchors, want error) {
 	if claims != nil || !errors.Is(err, want) {
 		t.Fatalf("claims %+v, error %v, want %v", claims, err, want)
 	}
-	for _, other := range []error{attest.ErrForm, attest.ErrSignature, attest.ErrMode, attest.ErrNoKey, attest.ErrArgument} {
-		if !errors.Is(want, other) && errors.Is(err, other) {
-			t.Errorf("%v is also %v", err, other)
+	classes := 0
+	for _, class := range []error{attest.ErrForm, attest.ErrSignature, attest.ErrMode, attest.ErrNoKey, attest.ErrArgument} {
+		if errors.Is(err, class) {
+			classes++
 		}
+	}
+	if classes != 1 {
+		t.Errorf("%v is of %d classes", err, classes)
 	}
 }
 

@@ -260,8 +260,11 @@ func (v *vek) fits(p *report) attest.Finding {
 
 // otherChip reports whether the report names another chip than the certificate.
 func (v *vek) otherChip(p *report) bool {
+	if v.signer != signerVCEK || isZero(p.chipID) {
+		return false
+	}
 	n := len(v.hwid)
-	return v.signer == signerVCEK && !isZero(p.chipID) && (!bytes.Equal(p.chipID[:n], v.hwid) || !isZero(p.chipID[n:]))
+	return !bytes.Equal(p.chipID[:n], v.hwid) || !isZero(p.chipID[n:])
 }
 
 // isZero reports whether all bytes are zero.

@@ -280,3 +280,72 @@ func TestServiceAskedAgain(t *testing.T) {
 		t.Errorf("asked again after %v", took)
 	}
 }
+
+// Several launches at a time in one confidential VM get each what is its own.
+func TestConfidentialVMAtATime(t *testing.T) {
+	t.Parallel()
+	for _, k := range confidentialKinds() {
+		t.Run(k.name, func(t *testing.T) {
+			t.Parallel()
+			g := newConfidential(t, k.name)
+			const script = `for i in 1 2 3 4; do "$0" run "$@" --record many$i.cer.json -- "$JOB" say hello & done; wait; ls /sys/kernel/config/tsm/report`
+			run := append([]string{"sh", "-ec", script, g.sworn, "--tee", k.name, "--state", g.state, "--nonce", testNonce}, g.collateral()...)
+			g.env = []string{"JOB=" + job(t)}
+			// Nothing but the jobs' output: every entry below configfs is gone.
+			if d := g.do(t, g.in(nil, run...)...); d.code != 0 || d.out != strings.Repeat("hello\n", 4) {
+				t.Fatalf("exit status %d: %q %s", d.code, d.out, d.err)
+			}
+			p, earlier := g.policyOf(t, "many1", k.waived...), 0
+			for _, name := range []string{"many1", "many2", "many3", "many4"} {
+				r := g.judge(t, name, p)
+				g.assumes(t, r, k.root, k.waived...)
+				earlier += r.Summary.EarlierLaunches
+			}
+			if want := map[string]int{teeSNP: 0, teeTDX: 0 + 1 + 2 + 3}[k.name]; earlier != want {
+				t.Errorf("%d earlier launches in all, want %d", earlier, want)
+			}
+		})
+	}
+}
+
+// What ended the command of a simulated machine is passed on.
+func TestConfidentialVMStatus(t *testing.T) {
+	t.Parallel()
+	g := newConfidential(t, teeTDX)
+	for command, want := range map[string]int{"exit 7": 7, "kill -PIPE $$": 141, "exit 0": 0} {
+		if d := g.do(t, g.in(nil, "sh", "-c", command)...); d.code != want || d.err != "" {
+			t.Errorf("%s: exit status %d, want %d: %s", command, d.code, want, d.err)
+		}
+	}
+}
+
+// Where nobody answers a record is made of what is at hand, and says what it lacks.
+func TestNobodyAnswers(t *testing.T) {
+	t.Parallel()
+	g := newConfidential(t, teeSNP)
+	const nowhere = "http://127.0.0.1:9"
+	d := g.launch(t, "alone", testNonce, nil, "--collateral", "auto", "--kds", nowhere, "--collateral-cache", g.path("none"))
+	if !strings.Contains(d.err, `level=WARN msg="made without some collateral" item="revocation list of ARK-Milan"`) || strings.Count(d.err, "level=WARN") != 1 {
+		t.Errorf("the launcher says %s", d.err)
+	}
+	p := g.policyOf(t, "alone", "log.sole", "launcher.rooted", "slot.revocation")
+	refused(t, "without a list", g.judge(t, "alone", g.unwaived(t, p, "slot.revocation")), "slot.revocation")
+}
+
+// Another product of AMD's has its versions elsewhere, and its keys of another root.
+func TestConfidentialVMOfTurin(t *testing.T) {
+	t.Parallel()
+	g := newConfidential(t, teeSNP)
+	g.maker = &maker{dir: g.path("v")}
+	if d := g.do(t, "simulate", "vendor", "--dir", g.maker.dir, "--amd", "Turin"); d.code != 0 {
+		t.Fatalf("exit status %d: %s", d.code, d.err)
+	}
+	g.maker.url, g.machine.roots = g.serve(t), g.maker.roots()
+	g.launch(t, "golden", goldenNonce, []string{"--product", "Turin"})
+	p := g.policyOf(t, "golden", "log.sole", "launcher.rooted")
+	g.launch(t, "second", testNonce, []string{"--product", "Turin"})
+	g.assumes(t, g.judge(t, "second", p), "ARK-Turin SIMULATED", "log.sole", "launcher.rooted")
+	if !strings.Contains(string(g.read(t, "golden.json")), `"fmc"`) {
+		t.Errorf("the policy asks for no version of the FMC:\n%s", g.read(t, "golden.json"))
+	}
+}
