@@ -269,7 +269,17 @@ func (g *confidential) launched(t *testing.T, k *confidentialKind, policy string
 	if d := g.do(t, "policy", "check", rooted); d.code != 0 || strings.Contains(d.out, "launcher.rooted") {
 		t.Errorf("policy check: exit status %d: %s", d.code, d.out)
 	}
-	g.assumes(t, g.judge(t, "second", rooted), k.root)
+	r := g.judge(t, "second", rooted)
+	g.assumes(t, r, k.root)
+	says := found(t, g.do(t, g.in(nil, g.sworn, "doctor", "--json", "--state", g.path("fresh"))...))
+	if len(says) < 10 {
+		t.Errorf("doctor says of %d checks", len(says))
+	}
+	for id, f := range says {
+		if f.OK != (statusOf(r, id) == "passed") {
+			t.Errorf("doctor says of %s %v (%s), the verdict %s", id, f.OK, f.Found, statusOf(r, id))
+		}
+	}
 	loose := g.path("loose.json")
 	if d := g.do(t, "policy", "from-launch", "--policy", policy, "-o", loose, "--golden", g.path("golden.cer.json"), "--roots", g.roots, "--launcher-inside"); d.code != 0 {
 		t.Fatalf("from-launch: exit status %d: %s", d.code, d.err)
