@@ -23,6 +23,9 @@ const (
 	miscSelectKnown = 3 // EXINFO and CPINFO (SDM, 36.7.2).
 )
 
+// versionName is the name of ISVSVN among the security versions.
+const versionName = "security_version"
+
 // flags and xfrm are the two halves of the attributes.
 func flags(r *dcap.Report) uint64 { return binary.LittleEndian.Uint64(r.Attributes[:]) }
 
@@ -58,6 +61,7 @@ type measurement struct {
 	name  string
 	size  int
 	image bool
+	with  []string
 	of    func(*dcap.Report) []byte
 }
 
@@ -65,11 +69,11 @@ type measurement struct {
 // CONFIGID is the host's.
 func measurements() []measurement {
 	return []measurement{
-		{"ext_product_id", 16, false, func(r *dcap.Report) []byte { return r.ISVExtProdID[:] }},
-		{"unique_id", 32, true, func(r *dcap.Report) []byte { return r.MREnclave[:] }},
-		{"signer_id", 32, true, func(r *dcap.Report) []byte { return r.MRSigner[:] }},
-		{"config_id", 64, false, func(r *dcap.Report) []byte { return r.ConfigID[:] }},
-		{"family_id", 16, false, func(r *dcap.Report) []byte { return r.ISVFamilyID[:] }},
+		{"ext_product_id", 16, false, nil, func(r *dcap.Report) []byte { return r.ISVExtProdID[:] }},
+		{"unique_id", 32, true, nil, func(r *dcap.Report) []byte { return r.MREnclave[:] }},
+		{"signer_id", 32, true, []string{"product_id", versionName}, func(r *dcap.Report) []byte { return r.MRSigner[:] }},
+		{"config_id", 64, false, nil, func(r *dcap.Report) []byte { return r.ConfigID[:] }},
+		{"family_id", 16, false, nil, func(r *dcap.Report) []byte { return r.ISVFamilyID[:] }},
 	}
 }
 

@@ -21,12 +21,13 @@
 //
 // The names are those of EGo. "unique_id" (MRENCLAVE) is the digest of the enclave's code
 // and initial data. "signer_id" (MRSIGNER) is that of the key which signed it: it stands
-// for whatever its owner ever signs, and is as good as this key is kept. Who names the
-// signer alone should name "product_id" and a minimum of "security_version" too, so that
+// for whatever its owner ever signs, and is as good as this key is kept. It identifies an
+// enclave only together with "product_id" and a minimum of "security_version", so that
 // neither another product nor an old version passes. "config_id" is whatever the host
 // launched the enclave with.
 //
-// There is no register: nothing but the statement keeps the log.
+// There is no register: nothing but the statement keeps the log. The enclave is the
+// launcher, and its job runs in it.
 //
 // # What nothing signs
 //
@@ -207,11 +208,12 @@ func (Scheme) Describe() attest.Description {
 		QuotedHash:    attest.SHA512,
 		RootRole:      Role,
 		NotApplicable: []string{"slot.counters", "ledger"},
-		Versions:      []string{"security_version", "pce", "qe"},
+		Versions:      []string{versionName, "pce", "qe"},
 		VendorStatus:  true,
+		Program:       true,
 	}
 	for _, m := range measurements() {
-		d.Measurements = append(d.Measurements, attest.MeasurementField{Name: m.name, Size: m.size, Image: m.image})
+		d.Measurements = append(d.Measurements, attest.MeasurementField{Name: m.name, Size: m.size, Image: m.image, With: m.with})
 	}
 	for _, a := range attributes() {
 		d.Attributes = append(d.Attributes, attest.AttributeField{Name: a.name, Free: a.free})
@@ -259,7 +261,7 @@ func (Scheme) Verify(ev *attest.Evidence, anchors *attest.Anchors, at time.Time)
 		Spare:        a.Spare,
 		Details:      append(a.Details, q.Enclave.Details()...),
 	}
-	own := []attest.Attribute{{Name: "security_version", Value: uint64(q.Enclave.ISVSVN)}}
+	own := []attest.Attribute{{Name: versionName, Value: uint64(q.Enclave.ISVSVN)}}
 	c.TCB.Versions = append(own, versions(c.TCB.Versions, q)...)
 	return c, nil
 }

@@ -128,13 +128,13 @@ func conforms(t *testing.T, c *attest.Claims) {
 func TestDescribe(t *testing.T) {
 	d := enclave.Scheme{}.Describe()
 	if d.Format != 4 || d.Name != "sgx" || d.Mode != attest.ModeDirect || d.Anchor != attest.AnchorStatementOnly || d.QuotedHash != attest.SHA512 ||
-		d.RootRole != "intel-sgx" || d.Register != 0 || d.RegisterBank != 0 || !d.VendorStatus {
+		d.RootRole != "intel-sgx" || d.Register != 0 || d.RegisterBank != 0 || !d.VendorStatus || !d.Program {
 		t.Errorf("%+v", d)
 	}
 	var image, judged []string
 	for _, m := range d.Measurements {
 		if m.Image {
-			image = append(image, m.Name)
+			image = append(image, strings.Join(append([]string{m.Name}, m.With...), "+"))
 		}
 	}
 	for _, a := range d.Attributes {
@@ -142,7 +142,7 @@ func TestDescribe(t *testing.T) {
 			judged = append(judged, fmt.Sprint(a.Name, "=", a.Default))
 		}
 	}
-	if !slices.Equal(image, []string{"unique_id", "signer_id"}) || !slices.Equal(judged, []string{"debug=0", "provision_key=0", "einittoken_key=0"}) {
+	if !slices.Equal(image, []string{"unique_id", "signer_id+product_id+security_version"}) || !slices.Equal(judged, []string{"debug=0", "provision_key=0", "einittoken_key=0"}) {
 		t.Errorf("identify what was launched: %v; are judged unasked: %v", image, judged)
 	}
 }
