@@ -30,8 +30,11 @@ func ExampleScheme_Verify() {
 		panic(err)
 	}
 	for _, item := range []struct{ kind, name string }{
-		{attest.CollateralTCBInfo, "tcb-info.json"}, {attest.CollateralQEIdentity, "qe-identity.json"},
-		{attest.CollateralCertificate, "tcb-signing.der"}, {attest.CollateralCRL, "root.crl"}, {attest.CollateralCRL, "pck.crl"},
+		{attest.CollateralTCBInfo, "tcb-info.json"},
+		{attest.CollateralQEIdentity, "qe-identity.json"},
+		{attest.CollateralCertificate, "tcb-signing.der"},
+		{attest.CollateralCRL, "root.crl"},
+		{attest.CollateralCRL, "pck.crl"},
 	} {
 		ev.Collateral = append(ev.Collateral, attest.Collateral{Kind: item.kind, Data: read(item.name)})
 	}
