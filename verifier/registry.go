@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/sworn-run/sworn/attest"
+	"github.com/sworn-run/sworn/enclave"
 	"github.com/sworn-run/sworn/nitro"
 	"github.com/sworn-run/sworn/sev"
 	"github.com/sworn-run/sworn/tdx"
@@ -16,6 +17,7 @@ func Schemes() []attest.Scheme {
 		tpm.Scheme{},
 		sev.Scheme{},
 		tdx.Scheme{},
+		enclave.Scheme{},
 		AzureSNP(sev.Scheme{}),
 		AzureTDX(tdx.Scheme{}),
 		nitro.Scheme{},
