@@ -150,7 +150,7 @@ func TestDescribe(t *testing.T) {
 // TestClaims: every field comes out under its name, from a quote of each version that
 // can hold an enclave's report.
 func TestClaims(t *testing.T) {
-	v := must(dcaptest.New(testTime))(t)
+	v := must(dcaptest.New(testTime, "Intel"))(t)
 	report := body(func(b []byte) {
 		b[16], b[20] = 3, 7
 		copy(b[32:], bytes.Repeat([]byte{1}, 16))
@@ -195,7 +195,7 @@ func TestClaims(t *testing.T) {
 
 // TestVersionsWithoutCollateral: what the quote states is there whoever is trusted.
 func TestVersionsWithoutCollateral(t *testing.T) {
-	v := must(dcaptest.New(testTime))(t)
+	v := must(dcaptest.New(testTime, "Intel"))(t)
 	ev := must(enclave.NewEvidence(3, must(v.Make(dcaptest.Quote{Version: 3, Body: body(nil)}))(t)))(t)
 	c := must(enclave.Scheme{}.Verify(ev, nil, testTime))(t)
 	conforms(t, c)
@@ -208,7 +208,7 @@ func TestVersionsWithoutCollateral(t *testing.T) {
 // TestMode: what a host may look into is refused, though everything about it is genuine,
 // and so is what no CPU reports.
 func TestMode(t *testing.T) {
-	v := must(dcaptest.New(testTime))(t)
+	v := must(dcaptest.New(testTime, "Intel"))(t)
 	for bit := range uint(64) {
 		_, err := verify(t, v, body(func(b []byte) {
 			binary.LittleEndian.PutUint64(b[48:], 1|1<<bit)
@@ -245,7 +245,7 @@ func TestMode(t *testing.T) {
 
 // TestEvidence: the evidence is the one part, and the quote is an enclave's to the byte.
 func TestEvidence(t *testing.T) {
-	v := must(dcaptest.New(testTime))(t)
+	v := must(dcaptest.New(testTime, "Intel"))(t)
 	quote := must(v.Make(dcaptest.Quote{Version: 3, Body: body(nil)}))(t)
 	part := attest.Part{Name: enclave.PartQuote, Data: quote}
 	one := func(b []byte) []attest.Part { return []attest.Part{{Name: enclave.PartQuote, Data: b}} }
@@ -287,7 +287,7 @@ func TestEvidence(t *testing.T) {
 // TestCertificationData: only a chain inside the quote will do, and who brings something
 // else is told what it is.
 func TestCertificationData(t *testing.T) {
-	v := must(dcaptest.New(testTime))(t)
+	v := must(dcaptest.New(testTime, "Intel"))(t)
 	quote := must(v.Make(dcaptest.Quote{Version: 3, Body: body(nil)}))(t)
 	said := map[string]bool{}
 	for kind := range uint16(9) {
@@ -326,7 +326,7 @@ func TestCertificationData(t *testing.T) {
 
 // TestLengths: no length inside may say something else than what is there.
 func TestLengths(t *testing.T) {
-	v := must(dcaptest.New(testTime))(t)
+	v := must(dcaptest.New(testTime, "Intel"))(t)
 	quote := must(v.Make(dcaptest.Quote{Version: 3, Body: body(nil)}))(t)
 	for name, at := range map[string]struct{ offset, size int }{
 		"signature data": {atSize, 4}, "authentication data": {atAuthSize, 2}, "certification data": {atCertSize, 4},
@@ -348,7 +348,7 @@ func TestLengths(t *testing.T) {
 
 // TestChainOfKeys: each key must vouch for the next.
 func TestChainOfKeys(t *testing.T) {
-	v, other := must(dcaptest.New(testTime))(t), must(dcaptest.New(testTime))(t)
+	v, other := must(dcaptest.New(testTime, "Intel"))(t), must(dcaptest.New(testTime))(t)
 	make3 := func(v *dcaptest.Vendor, q dcaptest.Quote) []byte {
 		q.Version = 3
 		if q.Body == nil {
@@ -396,7 +396,7 @@ func TestChainOfKeys(t *testing.T) {
 
 // TestFindings: what is not acceptable of a genuine quote is found, and nothing passes for it.
 func TestFindings(t *testing.T) {
-	v := must(dcaptest.New(testTime))(t)
+	v := must(dcaptest.New(testTime, "Intel"))(t)
 	quote := must(v.Make(dcaptest.Quote{Version: 3, Body: body(nil)}))(t)
 	find := func(quote []byte, items []attest.Collateral, at time.Time) *attest.Claims {
 		ev := &attest.Evidence{Format: enclave.Format, Collateral: items, Parts: []attest.Part{{Name: enclave.PartQuote, Data: quote}}}
@@ -444,7 +444,7 @@ func TestFindings(t *testing.T) {
 // TestFlips: no bit of a quote can change without being refused, and what is not refused
 // is not accepted. The second form of a signature is no flip of one bit.
 func TestFlips(t *testing.T) {
-	v := must(dcaptest.New(testTime))(t)
+	v := must(dcaptest.New(testTime, "Intel"))(t)
 	quote := must(v.Make(dcaptest.Quote{Version: 3, Body: body(nil)}))(t)
 	items := must(v.Collateral(false))(t)
 	if c := must(judge(t, v, quote))(t); c.TCB.Status != "UpToDate" {
@@ -472,7 +472,7 @@ func TestFlips(t *testing.T) {
 
 // TestUnchanged: evidence and collateral are neither changed nor kept.
 func TestUnchanged(t *testing.T) {
-	v := must(dcaptest.New(testTime))(t)
+	v := must(dcaptest.New(testTime, "Intel"))(t)
 	ev := must(enclave.NewEvidence(0, must(v.Make(dcaptest.Quote{Version: 3, Body: body(nil)}))(t)))(t)
 	ev.Collateral = must(v.Collateral(false))(t)
 	quote := bytes.Clone(ev.Parts[0].Data)
@@ -498,7 +498,7 @@ func TestUnchanged(t *testing.T) {
 
 // FuzzVerify: no quote makes the scheme panic, and claims and error exclude each other.
 func FuzzVerify(f *testing.F) {
-	v := must(dcaptest.New(testTime))(f)
+	v := must(dcaptest.New(testTime, "Intel"))(f)
 	items := must(v.Collateral(false))(f)
 	seeds := 0
 	for _, q := range []dcaptest.Quote{

@@ -22,7 +22,7 @@ func TestExampleData(t *testing.T) {
 	dir := filepath.Join("testdata", "example")
 	names := []string{"tcb-info.json", "qe-identity.json", "root.crl", "pck.crl", "tcb-signing.der"}
 	if *update {
-		v := must(dcaptest.New(testTime))(t)
+		v := must(dcaptest.New(testTime, "Intel"))(t)
 		quote := must(v.Make(dcaptest.Quote{Version: 3, Body: body(func(b []byte) { binary.LittleEndian.PutUint32(b[256:], 1|1<<16) })}))(t)
 		files := map[string][]byte{"report.bin": header(1, 2, uint64(len(quote)), quote), "root.der": v.Root.Cert.Raw}
 		for i, c := range must(v.Collateral(false))(t) {

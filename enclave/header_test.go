@@ -21,7 +21,7 @@ func header(version, kind uint32, size uint64, quote []byte) []byte {
 
 // TestHeader: a header comes off if all of it is true, and a lie in it is refused.
 func TestHeader(t *testing.T) {
-	v := must(dcaptest.New(testTime))(t)
+	v := must(dcaptest.New(testTime, "Intel"))(t)
 	quote := must(v.Make(dcaptest.Quote{Version: 3, Body: body(nil)}))(t)
 	n := uint64(len(quote))
 	report := header(1, 2, n, quote)
@@ -84,7 +84,7 @@ func TestHeader(t *testing.T) {
 
 // TestIsQuote: an enclave's quote is told from a TD's and from what is none.
 func TestIsQuote(t *testing.T) {
-	v := must(dcaptest.New(testTime))(t)
+	v := must(dcaptest.New(testTime, "Intel"))(t)
 	quote := must(v.Make(dcaptest.Quote{Version: 3, Body: body(nil)}))(t)
 	for name, tc := range map[string]struct {
 		b    []byte
@@ -111,7 +111,7 @@ func TestIsQuote(t *testing.T) {
 // FuzzSurplus: what is cut off and what is kept make up what came, and unwrapping gives
 // the same quote.
 func FuzzSurplus(f *testing.F) {
-	v := must(dcaptest.New(testTime))(f)
+	v := must(dcaptest.New(testTime, "Intel"))(f)
 	quote := must(v.Make(dcaptest.Quote{Version: 3, Body: body(nil)}))(f)
 	seeds := [][]byte{quote, append(bytes.Clone(quote), 1, 2), header(1, 2, uint64(len(quote)), quote), header(1, 2, 5, quote), {1, 0, 0, 0}}
 	if len(seeds) == 0 {
