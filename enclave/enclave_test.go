@@ -348,7 +348,7 @@ func TestLengths(t *testing.T) {
 
 // TestChainOfKeys: each key must vouch for the next.
 func TestChainOfKeys(t *testing.T) {
-	v, other := must(dcaptest.New(testTime, "Intel"))(t), must(dcaptest.New(testTime))(t)
+	v, other := must(dcaptest.New(testTime, "Intel"))(t), must(dcaptest.New(testTime, "another Intel"))(t)
 	make3 := func(v *dcaptest.Vendor, q dcaptest.Quote) []byte {
 		q.Version = 3
 		if q.Body == nil {
