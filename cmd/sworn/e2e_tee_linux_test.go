@@ -70,7 +70,7 @@ func newConfidential(t *testing.T, kind string) *confidential {
 	} else {
 		g.machine = bareMachine(t)
 	}
-	g.cache, g.machine.roots = g.path("cache"), v.roots()
+	g.cache, g.roots = g.path("cache"), v.roots()
 	return g
 }
 

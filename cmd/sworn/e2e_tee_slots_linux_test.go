@@ -67,13 +67,15 @@ func TestConfidentialVMBesideTPM(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			g.machine.roots = roots
+			g.roots = roots
 			flags := []string{"--tpm", m.addr, "--tee", k.name, "--tee", teeTPM}
 			if d := g.launch(t, "golden", goldenNonce, nil, flags...); !strings.Contains(d.err, "into PCR 13 (sha256") {
 				t.Errorf("the launcher says %s", d.err)
 			}
-			args := []string{"policy", "from-record", g.path("golden.cer.json"), "--roots", roots, "--waive", swapWaiver,
-				"--waive", "slot.measurement=simulated", "--waive", "launcher.rooted=simulated", "-o", g.path("free.json")}
+			args := []string{
+				"policy", "from-record", g.path("golden.cer.json"), "--roots", roots, "--waive", swapWaiver,
+				"--waive", "slot.measurement=simulated", "--waive", "launcher.rooted=simulated", "-o", g.path("free.json"),
+			}
 			checkRefused(t, g.do(t, args...), "composite.same-machine")
 			p := g.policyOf(t, "golden", "slot.measurement", "launcher.rooted", "composite.same-machine")
 			strict := g.unwaived(t, p, "composite.same-machine")
@@ -340,7 +342,7 @@ func TestConfidentialVMOfTurin(t *testing.T) {
 	if d := g.do(t, "simulate", "vendor", "--dir", g.maker.dir, "--amd", "Turin"); d.code != 0 {
 		t.Fatalf("exit status %d: %s", d.code, d.err)
 	}
-	g.maker.url, g.machine.roots = g.serve(t), g.maker.roots()
+	g.maker.url, g.roots = g.serve(t), g.maker.roots()
 	g.launch(t, "golden", goldenNonce, []string{"--product", "Turin"})
 	p := g.policyOf(t, "golden", "log.sole", "launcher.rooted")
 	g.launch(t, "second", testNonce, []string{"--product", "Turin"})
