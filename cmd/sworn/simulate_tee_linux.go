@@ -52,11 +52,11 @@ A record needs the vendor's revocation list as well: serve it, and name the serv
 "sworn run" (--kds, --pcs), which asks the real vendor otherwise. Verify with the roots
 of the folder, DIR/roots. Nothing was launched before the launcher, so a policy has to
 waive launcher.rooted and, for SEV-SNP, log.sole.`,
-		Example: `  sworn simulate vendor --dir /tmp/vendors --amd Milan --serve 127.0.0.1:8081 &
+		Example: `  sworn simulate tee --dir /tmp/vendors --tee tdx
+  sworn simulate vendor --dir /tmp/vendors --amd Milan --serve 127.0.0.1:8081 &
   sworn simulate tee --dir /tmp/vendors --tee sev-snp -- sworn run --kds http://127.0.0.1:8081 --record job.cer.json -- echo hello
   sworn policy from-record job.cer.json --roots /tmp/vendors/roots -o policy.json --waive launcher.rooted=simulated --waive log.sole=simulated
-  sworn verify --policy policy.json --roots /tmp/vendors/roots job.cer.json
-  sworn simulate tee --dir /tmp/vendors --tee tdx`,
+  sworn verify --policy policy.json --roots /tmp/vendors/roots job.cer.json`,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.simulateTEE(cmd.Context(), &f, args) },
 	}
 	fl := cmd.Flags()
