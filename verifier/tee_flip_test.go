@@ -107,8 +107,9 @@ func TestTEEByteCut(t *testing.T) {
 			for name, edit := range map[string]func([]byte) []byte{
 				"empty": func([]byte) []byte { return []byte{} }, "half": func(b []byte) []byte { return b[:len(b)/2] },
 				"a byte less": func(b []byte) []byte { return b[:len(b)-1] }, "a byte more": func(b []byte) []byte { return append(b, 0) },
-				"a line feed more": func(b []byte) []byte { return append(b, '\n') },
-				"twice": func(b []byte) []byte { return append(b, b...) }, "a first byte more": func(b []byte) []byte { return append([]byte{0}, b...) },
+				"a line feed more":  func(b []byte) []byte { return append(b, '\n') },
+				"twice":             func(b []byte) []byte { return append(b, b...) },
+				"a first byte more": func(b []byte) []byte { return append([]byte{0}, b...) },
 			} {
 				c := teeCapsule(t, kind)
 				p := item.of(c)

@@ -20,12 +20,12 @@ func TestRunSimulated(t *testing.T) {
 		`test -z "$` + guestMark + `" -a "$MORE" = 1`: 0,
 	} {
 		a := &app{stdin: strings.NewReader(""), stdout: io.Discard, stderr: io.Discard}
-		if got := statusOf(t, a.runSimulated(t.Context(), []string{"sh", "-c", script}, []string{"MORE=1"})); got != want {
+		if got := exitOf(t, a.runSimulated(t.Context(), []string{"sh", "-c", script}, []string{"MORE=1"})); got != want {
 			t.Errorf("%s: %d, want %d", script, got, want)
 		}
 	}
 	a := &app{stdin: strings.NewReader(""), stdout: io.Discard, stderr: io.Discard}
-	if err := a.runSimulated(t.Context(), []string{"/nowhere/at/all"}, nil); !errors.Is(err, os.ErrNotExist) || statusOf(t, err) != exitUsage {
+	if err := a.runSimulated(t.Context(), []string{"/nowhere/at/all"}, nil); !errors.Is(err, os.ErrNotExist) || exitOf(t, err) != exitUsage {
 		t.Errorf("no program: %v", err)
 	}
 	ctx, end := context.WithCancel(t.Context())
@@ -36,13 +36,13 @@ func TestRunSimulated(t *testing.T) {
 		end()
 		_, _ = io.Copy(io.Discard, r)
 	}()
-	if got := statusOf(t, a.runSimulated(ctx, []string{"sh", "-c", "trap 'exit 7' TERM; echo up; while :; do sleep 0.1; done"}, nil)); got != 7 {
+	if got := exitOf(t, a.runSimulated(ctx, []string{"sh", "-c", "trap 'exit 7' TERM; echo up; while :; do sleep 0.1; done"}, nil)); got != 7 {
 		t.Errorf("ended: %d, want 7", got)
 	}
 }
 
-// statusOf is the exit status that an error stands for.
-func statusOf(t *testing.T, err error) int {
+// exitOf is the exit status that an error stands for.
+func exitOf(t *testing.T, err error) int {
 	t.Helper()
 	if err == nil {
 		return 0

@@ -84,6 +84,9 @@ func (a *appraiser) sort(items []attest.Collateral) {
 				a.lists = append(a.lists, list{l, i})
 			}
 		case attest.CollateralTCBInfo, attest.CollateralQEIdentity:
+			if len(a.documents[c.Kind]) == maxDocuments {
+				continue
+			}
 			d, err := parseDocument(c, i)
 			if err != nil {
 				a.unread[c.Kind] = err
@@ -256,7 +259,7 @@ func (d *document) newer(e *document) bool {
 // rank finds out how far a document can be used, and who signed it.
 func (a *appraiser) rank(d *document, signers []*supplied) (rank, *supplied) {
 	for _, s := range signers {
-		if !verifyRaw(p256(s.Certificate), d.raw, d.signature) {
+		if !verifyDigest(p256(s.Certificate), d.digest, d.signature) {
 			continue
 		}
 		switch {

@@ -268,7 +268,10 @@ func TestRevocation(t *testing.T) {
 	with := func(index int, c ...attest.Collateral) []attest.Collateral {
 		return slices.Concat(f.items[:index], c, f.items[index+1:])
 	}
-	behind := func(c attest.Collateral) attest.Collateral { return attest.Collateral{Kind: c.Kind, Data: append(c.Data, 0)} }
+	behind := func(c attest.Collateral) attest.Collateral {
+		return attest.Collateral{Kind: c.Kind, Data: append(c.Data, 0)}
+	}
+
 	day := func(n int) time.Time { return testTime.AddDate(0, 0, n) }
 	// Another certificate of the PCK's key, which alone is in the list.
 	twin := must(f.Sign(&f.CA, &x509.Certificate{
@@ -411,6 +414,29 @@ func TestSigners(t *testing.T) {
 				t.Errorf("%+v", a)
 			}
 		})
+	}
+}
+
+// TestManySigners: who supplies signers and documents in numbers makes nobody try each by
+// each; those beyond the limits count for nothing.
+func TestManySigners(t *testing.T) {
+	f := newFixture(t, true)
+	var items []attest.Collateral
+	for i := range maxSigners {
+		c := *f.Signer.Cert
+		c.SerialNumber, c.RawSubject = big.NewInt(int64(i+1)), nil
+		items = append(items, attest.Collateral{Kind: attest.CollateralCertificate, Data: must(f.Sign(&f.Root, &c, f.Signer.Key))(t).Cert.Raw})
+	}
+	if a := f.appraise(t, slices.Concat(items[1:], f.items)); !a.passes() || len(a.Used)+len(a.Spare) != len(items)-1+len(f.items) {
+		t.Errorf("within the limit: %+v", a)
+	}
+	if a := f.appraise(t, slices.Concat(items, f.items)); !a.passes() || len(a.Used)+len(a.Spare) != len(items)+len(f.items)-1 {
+		t.Errorf("a signer more: %+v", a)
+	}
+	i := slices.IndexFunc(f.items, func(c attest.Collateral) bool { return c.Kind == attest.CollateralTCBInfo })
+	documents := slices.Repeat([]attest.Collateral{f.items[i]}, maxDocuments)
+	if a := f.appraise(t, slices.Concat(f.items, documents)); !a.passes() || len(a.Used)+len(a.Spare) != len(f.items)+maxDocuments-1 {
+		t.Errorf("a document more: %+v", a)
 	}
 }
 
