@@ -16,6 +16,11 @@ import (
 // notCollateral is the index of what did not come with the evidence.
 const notCollateral = -1
 
+// maxChecked is how many signatures of one appraisal are verified. A chain with its list
+// has four; a capsule full of certificates of one name could ask for ten thousands, and
+// those beyond the bound count as wrong.
+const maxChecked = 512
+
 // certificate is one that may stand in a chain.
 type certificate struct {
 	*x509.Certificate
@@ -42,8 +47,10 @@ type material struct {
 	issuers []certificate
 	// anchors are the roots that are trusted.
 	anchors []anchor
-	// verified remembers signatures for this one appraisal.
+	// verified remembers signatures for this one appraisal, checked is how many of them
+	// were not known before.
 	verified map[[32]byte]bool
+	checked  int
 }
 
 // anchor is a trusted root and where its certificate came from.
@@ -182,6 +189,9 @@ func (m *material) remember(issuer *x509.Certificate, whole, message, signature 
 		return ok
 	}
 	if ok = m.cache.has(id); !ok {
+		if m.checked++; m.checked > maxChecked {
+			return false
+		}
 		if ok = checkPSS(issuer, message, signature); ok {
 			m.cache.add(id)
 		}

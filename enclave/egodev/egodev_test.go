@@ -126,7 +126,7 @@ func (f *fake) platform() *platform {
 // inside opens a device on a fake platform.
 func inside(t *testing.T) (*Device, *fake) {
 	t.Helper()
-	v, err := dcaptest.New(time.Date(2026, 3, 15, 12, 0, 0, 0, time.UTC))
+	v, err := dcaptest.New(time.Date(2026, 3, 15, 12, 0, 0, 0, time.UTC), "Intel")
 	if err != nil {
 		t.Fatal(err)
 	}
