@@ -44,8 +44,8 @@ then nothing checks that they cover the command line and the file that you name.
 The initial file system is looked into for the policy's launcher. With the launcher inside
 and the kernel locked down by the command line, launcher.rooted can pass.
 
-The image is added to those that the policy has. Waivers of slot.measurement,
-launcher.rooted and log.sole are dropped.`,
+The image is added to those that the policy has. Waivers of slot.measurement and
+launcher.rooted are dropped, and of log.sole where no register keeps the log.`,
 		Example: `  sworn policy from-launch --policy policy.json -o rooted.json --ovmf OVMF.fd --vcpus 4 \
     --cpu EPYC-Milan --kernel vmlinuz --initrd initrd.img \
     --cmdline "console=ttyS0 lockdown=integrity rd.systemd.gpt_auto=0"

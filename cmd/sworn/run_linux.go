@@ -107,7 +107,8 @@ func (a *app) runCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run [flags] -- COMMAND [ARGUMENT...]",
 		Short: "Run one job attested and write its record",
-		Long: `Measures the command's binary, libraries, weights and configuration into a TPM,
+		Long: `Measures the command's binary, libraries, weights and configuration into a register
+of a TPM or a TD (SEV-SNP has none: there the signed statement carries their log),
 runs it in a closed root that holds exactly the measured files, and writes one
 record. Placeholders in the command: {weights} {weights:NAME} {weights.dir}
 {weights.dir:NAME} {config} {config:NAME} {input} {output} {param:NAME}.
@@ -321,6 +322,10 @@ func (a *app) runJob(ctx context.Context, f *runFlags, command []string) error {
 	if output != nil {
 		defer output.abandon()
 	}
+	collect, err := f.collect(o.Log)
+	if err != nil {
+		return err
+	}
 	dev, err := f.openAll(ctx, f.state)
 	if err != nil {
 		return err
@@ -331,10 +336,7 @@ func (a *app) runJob(ctx context.Context, f *runFlags, command []string) error {
 	pipe := make(chan os.Signal, 1)
 	signal.Notify(pipe, syscall.SIGPIPE)
 	defer signal.Stop(pipe)
-	o.Device = dev.device
-	if o.Device.Collect, err = f.collect(o.Log); err != nil {
-		return err
-	}
+	o.Device, o.Device.Collect = dev.device, collect
 	sink := &sink{w: o.Stdout}
 	o.Stdout = sink
 	bar := a.progress(f.quiet)

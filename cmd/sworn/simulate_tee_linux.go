@@ -45,7 +45,7 @@ alone, in a mount namespace of its own; this needs root. On Azure a paravisor in
 a software TPM (--tpm) takes their place; $SWORN_TPM and $SWORN_METADATA say where it and
 its metadata service are.
 
-Prints what is measured of the guest, as policies name it. Exit status: the command's.`,
+Prints what is measured of the guest, as policies name it. Exit status: the command's; 128 and its number where a signal ended it.`,
 		Example: `  sworn simulate tee --dir /tmp/vendors --tee sev-snp --product Milan -- sworn run --tee sev-snp ...
   sworn simulate tee --dir /tmp/vendors --tee tdx`,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.simulateTEE(cmd.Context(), &f, args) },
@@ -216,6 +216,7 @@ func (f *teeFlags) newTD(now time.Time) (*simulatedGuest, error) {
 // enterGuest runs this command again in a mount namespace of its own.
 func (a *app) enterGuest(ctx context.Context) error {
 	cmd := exec.CommandContext(ctx, "/proc/self/exe", os.Args[1:]...)
+	cmd.Args[0] = os.Args[0]
 	cmd.Env = append(os.Environ(), guestMark+"=1")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = a.stdin, a.stdout, a.stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS, Pdeathsig: syscall.SIGTERM}
@@ -279,11 +280,16 @@ func (a *app) runSimulated(ctx context.Context, command, env []string) error {
 	return childStatus(cmd.Run())
 }
 
-// childStatus turns how a command ended into how this one ends.
+// childStatus turns how a command ended into how this one ends: of one that a signal
+// ended, as shells do.
 func childStatus(err error) error {
-	var exit *exec.ExitError
-	if errors.As(err, &exit) && exit.ExitCode() > 0 {
-		return &statusError{code: exit.ExitCode(), hint: noHint}
+	exit, ok := errors.AsType[*exec.ExitError](err)
+	if !ok {
+		return err
 	}
-	return err
+	code := exit.ExitCode()
+	if s, ok := exit.Sys().(syscall.WaitStatus); ok && s.Signaled() {
+		code = 128 + int(s.Signal())
+	}
+	return &statusError{code: code, hint: noHint}
 }

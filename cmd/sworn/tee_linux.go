@@ -69,12 +69,32 @@ func (d *deviceFlags) checkTEE() error {
 		return usage("--tee tpm --tee sev-snp", "--tee auto chooses one kind of evidence, and another is given too")
 	case tpms > 1:
 		return usage("give one of --tee tpm, azure-snp, azure-tdx", "two slots of one TPM say no more than one")
-	case tpms == 0 && d.nv != "" && !slices.Contains(d.tee, teeAuto):
-		return usage("add --tee tpm, or leave --tpm-nv out", "--tpm-nv counts launches in a TPM, and none is used")
+	case tpms == 0 && d.usesTPM() != "" && !slices.Contains(d.tee, teeAuto):
+		return usage("add --tee tpm, or leave "+d.usesTPM()+" out", "%s is about a TPM, and none is used", d.usesTPM())
+	case d.metadata != "" && !slices.Contains(d.tee, teeAzureSNP) && !slices.Contains(d.tee, teeAzureTDX):
+		return usage("add --tee azure-snp or azure-tdx, or leave --metadata out", "--metadata is about Azure, and neither kind of evidence made there is asked for")
+	case d.vmplGiven && !slices.Contains(d.tee, teeSNP) && !slices.Contains(d.tee, teeAuto):
+		return usage("add --tee sev-snp, or leave --vmpl out", "--vmpl is about SEV-SNP, which is not used")
 	case d.vmpl > 3:
 		return usage("--vmpl 0", "--vmpl %d: want 0 to 3", d.vmpl)
 	}
 	return nil
+}
+
+// usesTPM returns the first flag given that is about a TPM; empty for none.
+func (d *deviceFlags) usesTPM() string {
+	switch {
+	case d.tpm != "":
+		return "--tpm"
+	case d.nv != "":
+		return "--tpm-nv"
+	case d.bank != "":
+		return "--bank"
+	case d.ak != "auto":
+		return "--ak"
+	default:
+		return ""
+	}
 }
 
 // choose returns what --tee auto stands for here: the TPM that was named, else the
