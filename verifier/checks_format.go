@@ -15,8 +15,16 @@ import (
 // namesImage reports whether the policy has reference values of what was launched.
 func (f *FormatPolicy) namesImage(d *attest.Description) bool {
 	return len(f.Images) > 0 || slices.ContainsFunc(d.Measurements, func(m attest.MeasurementField) bool {
-		return m.Image && len(f.Measurements[m.Name]) > 0
+		return m.Image && len(f.Measurements[m.Name]) > 0 && !slices.ContainsFunc(m.With, func(n string) bool { return !f.namesNumber(n) })
 	})
+}
+
+// namesNumber reports whether the policy has a value of the attribute, or a minimum of the
+// version.
+func (f *FormatPolicy) namesNumber(name string) bool {
+	_, attribute := f.Attributes[name]
+	_, version := f.TCB.Minimum[name]
+	return attribute || version
 }
 
 // rules returns the policy's rules for a slot; nil if there are none.
@@ -106,6 +114,9 @@ func (i *LaunchImage) open() string {
 
 // rootedLaunch judges whether what was launched covers the launcher.
 func rootedLaunch(s *slotResult, f *FormatPolicy, own *cer.Component) outcome {
+	if s.desc.Program {
+		return passed("the launcher is what was launched, and nothing else is in it")
+	}
 	image, _ := f.launched(s)
 	if image == nil {
 		return unknown("the policy names no image that was launched")

@@ -139,7 +139,7 @@ func (a *appraisal) takeFormats(p *Policy) error {
 			f.Bank, f.Register = s.slot.Register.Bank.String(), new(s.slot.Register.Index)
 		}
 		for _, m := range s.desc.Measurements {
-			if m.Image {
+			if m.Image && m.With == nil {
 				f.setMeasurement(m.Name, s.measurement(m.Name))
 			}
 		}

@@ -263,7 +263,7 @@ func (i *LaunchImage) check(at string, d *attest.Description) error {
 	}
 	images := 0
 	for _, m := range d.Measurements {
-		if !m.Image {
+		if !m.Image || m.With != nil {
 			continue
 		}
 		images++

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/sworn-run/sworn/attest"
+	"github.com/sworn-run/sworn/enclave"
 	"github.com/sworn-run/sworn/nitro"
 	"github.com/sworn-run/sworn/sev"
 	"github.com/sworn-run/sworn/tdx"
@@ -23,6 +24,7 @@ func schemes(cache *sev.Cache) []attest.Scheme {
 		tpm.Scheme{},
 		snp,
 		tdx.Scheme{},
+		enclave.Scheme{},
 		AzureSNP(snp),
 		AzureTDX(tdx.Scheme{}),
 		nitro.Scheme{},

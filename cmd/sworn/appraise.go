@@ -49,6 +49,7 @@ Kinds, told by the content where --kind is not given:
   ima        a list of measured files, binary or ASCII
   sev-snp    a report of AMD SEV-SNP with the certificates of its key
   tdx        a quote of Intel TDX with Intel's collateral, and the firmware's log
+  sgx        a quote of an Intel SGX enclave, or a report of EGo or Open Enclave, with Intel's collateral
   azure-snp, azure-tdx
              a confidential VM on Azure: the report of the paravisor (NV 0x01400001),
              a quote of the virtual TPM and its register values, and what AMD or Intel signed

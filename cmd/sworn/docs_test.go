@@ -131,7 +131,7 @@ func TestCompletions(t *testing.T) {
 		{[]string{"run", "--ak", ""}, []string{"auto", "enrolled", "provider", "child"}},
 		{[]string{"run", "--bank", ""}, []string{"sha256", "sha384", "sha512"}},
 		{[]string{"policy", "from-files", "--bank", "sha2"}, []string{"sha256"}},
-		{[]string{"appraise", "--kind", ""}, []string{"tpm", "eventlog", "ccel", "ima", "sev-snp", "tdx", "azure-snp", "azure-tdx", "nitro", "nitrotpm"}},
+		{[]string{"appraise", "--kind", ""}, []string{"tpm", "eventlog", "ccel", "ima", "sev-snp", "tdx", "sgx", "azure-snp", "azure-tdx", "nitro", "nitrotpm"}},
 		{[]string{"verify", "--waive", "launcher.r"}, []string{"launcher.rooted="}},
 		{[]string{"verify", "--waive", "launcher.rooted=be"}, nil},
 	} {

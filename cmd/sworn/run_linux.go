@@ -51,6 +51,10 @@ type deviceFlags struct {
 	// vmpl is the privilege level to report from, if vmplGiven.
 	vmpl      uint
 	vmplGiven bool
+	// sgx is the platform that quotes an enclave, if it is simulated: simulator:DIR.
+	sgx string
+	// inside tells that the job runs within the launcher, as an enclave's has to.
+	inside bool
 	// metadata is where Azure's instance metadata service is; empty for its address.
 	metadata string
 }
@@ -93,9 +97,10 @@ func (d *deviceFlags) register(cmd *cobra.Command) {
 	fl.Uint32Var(&d.pcr, "pcr", 13, "the PCR that anchors the log, 0 to 15")
 	fl.StringVar(&d.bank, "bank", "", "the `BANK` the statement names (default sha256 where active)")
 	fl.StringVar(&d.ak, "ak", "auto", "attestation key: `auto` (the first there is), enrolled (by \"sworn enroll\"), provider (from NV, certified) or child (made here)")
-	fl.StringArrayVar(&d.tee, "tee", []string{teeAuto}, "the `KIND` of evidence (repeatable: one slot each): tpm, sev-snp, tdx, azure-snp, azure-tdx, or auto: the TPM that --tpm names, else TDX, SEV-SNP or a TPM, the first that is there")
+	fl.StringArrayVar(&d.tee, "tee", []string{teeAuto}, "the `KIND` of evidence (repeatable: one slot each): tpm, sev-snp, tdx, azure-snp, azure-tdx, sgx, or auto: the TPM that --tpm names, else TDX, SEV-SNP or a TPM, the first that is there")
 	fl.UintVar(&d.vmpl, "vmpl", 0, "the VMPL that SEV-SNP reports from, 0 to 3 (default: the guest's own)")
 	fl.StringVar(&d.metadata, "metadata", "", "the `URL` of Azure's instance metadata service (default http://169.254.169.254)")
+	fl.StringVar(&d.sgx, "sgx", "", "with --tee sgx: quote on a simulated SGX platform, `simulator:DIR`, whose vendor is in DIR (sworn simulate vendor --intel); it is no enclave, and is worth nothing outside of tests")
 	choices(cmd, "ak", "auto", "enrolled", "provider", "child")
 	choices(cmd, "bank", "sha256", "sha384", "sha512")
 	choices(cmd, "tee", teeNames()...)

@@ -24,12 +24,13 @@ const (
 	teeTDX      = "tdx"
 	teeAzureSNP = "azure-snp"
 	teeAzureTDX = "azure-tdx"
+	teeSGX      = "sgx"
 )
 
 // teeNames are the values of --tee. Of several slots, the first of these comes first: a
 // register that keeps the log, where there is one.
 func teeNames() []string {
-	return []string{teeAuto, teeAzureSNP, teeAzureTDX, teeTPM, teeTDX, teeSNP}
+	return []string{teeAuto, teeAzureSNP, teeAzureTDX, teeTPM, teeTDX, teeSNP, teeSGX}
 }
 
 // opened are the devices of one launch.
@@ -78,7 +79,7 @@ func (d *deviceFlags) checkTEE() error {
 	case d.vmpl > 3:
 		return usage("--vmpl 0", "--vmpl %d: want 0 to 3", d.vmpl)
 	}
-	return nil
+	return d.checkSGX()
 }
 
 // usesTPM returns the first flag given that is about a TPM; empty for none.
@@ -127,6 +128,8 @@ func (d *deviceFlags) openAll(ctx context.Context, state string) (*opened, error
 			err = o.addSNP(ctx, d, i == 0)
 		case teeTDX:
 			err = o.addTDX(ctx, i == 0)
+		case teeSGX:
+			err = o.addSGX(ctx, d, i == 0)
 		default:
 			err = o.addTPM(ctx, d, state, name)
 		}

@@ -268,6 +268,7 @@ func TestRevocation(t *testing.T) {
 	with := func(index int, c ...attest.Collateral) []attest.Collateral {
 		return slices.Concat(f.items[:index], c, f.items[index+1:])
 	}
+	behind := func(c attest.Collateral) attest.Collateral { return attest.Collateral{Kind: c.Kind, Data: append(c.Data, 0)} }
 	day := func(n int) time.Time { return testTime.AddDate(0, 0, n) }
 	// Another certificate of the PCK's key, which alone is in the list.
 	twin := must(f.Sign(&f.CA, &x509.Certificate{
@@ -290,6 +291,8 @@ func TestRevocation(t *testing.T) {
 		"expired, revoked": {with(3, of(f.CA, day(-40), day(-10), pck)), attest.Failed},
 		"of the future":    {with(3, of(f.CA, day(1), day(10))), attest.NotEstablished},
 		"of a stranger":    {with(3, list(other.CA)), attest.NotEstablished},
+		"a byte behind it": {with(3, behind(list(f.CA))), attest.NotEstablished},
+		"a list behind it": {with(3, attest.Collateral{Kind: attest.CollateralCRL, Data: slices.Concat(list(f.CA).Data, list(f.CA, pck).Data)}), attest.NotEstablished},
 		"newer says so":    {with(3, of(f.CA, day(-9), day(9)), of(f.CA, day(-1), day(9), pck)), attest.Failed},
 		"older said so":    {with(3, of(f.CA, day(-9), day(9), pck), of(f.CA, day(-1), day(9))), attest.Passed},
 		"newer is stale":   {with(3, of(f.CA, day(-9), day(9)), of(f.CA, day(-5), day(-1), pck)), attest.Passed},
