@@ -388,30 +388,3 @@ func TestTDXDifferences(t *testing.T) {
 		t.Errorf("%s is explained and no difference", name)
 	}
 }
-
-// BenchmarkTDX verifies one quote with all of its collateral on both sides.
-func BenchmarkTDX(b *testing.B) {
-	q := genuine(b)
-	b.Run("sworn", func(b *testing.B) {
-		ev, err := q.evidence()
-		if err != nil {
-			b.Fatal(err)
-		}
-		anchors := &attest.Anchors{Pins: tdx.Pins()}
-		b.ReportAllocs()
-		for b.Loop() {
-			c, err := tdx.Scheme{}.Verify(ev, anchors, q.at)
-			if err != nil || c.TCB.Status != "UpToDate" {
-				b.Fatal(c, err)
-			}
-		}
-	})
-	b.Run("go-tdx-guest", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			if err := q.theirs(); err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
-}
