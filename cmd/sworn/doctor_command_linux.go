@@ -12,7 +12,8 @@ import (
 type finding struct {
 	Name string `json:"name"`
 	OK   bool   `json:"ok"`
-	// Unused: it is hardware that this version does not use, there or not.
+	// Unused: it is hardware that is not there and that no command brings, or that this
+	// version does not use.
 	Unused bool   `json:"unused,omitempty"`
 	Found  string `json:"found"`
 	Change string `json:"change,omitempty"`
@@ -23,13 +24,14 @@ func (a *app) doctorCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor [flags]",
 		Short: "Say what this machine and this user can attest, and what is missing",
-		Long: `Looks for hardware roots and for what the kernel lets this user do; says of each
-check that depends on them whether a record made here can pass it; and names the
-one command that would change each. It changes nothing itself, but makes the state
-folder where there is none.
+		Long: `Looks for hardware roots and for what the kernel lets this user do; says which of
+them --tee auto would choose, and of each check that depends on it whether a record
+made here can pass it; and names the one command that would change each. It changes
+nothing itself, but makes the state folder where there is none.
 
 With --json each finding is one line: {name, ok, found, change}, and "unused" of
-hardware that this version does not use, there or not.`,
+hardware that is not there and that no command brings, or that this version does not
+use.`,
 		Example: `  sworn doctor
   sworn doctor --tpm unix:/tmp/tpm/tpm.sock --json | jq -r 'select(.ok|not).name'`,
 		Args: noArguments,

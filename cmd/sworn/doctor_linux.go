@@ -18,6 +18,8 @@ import (
 	"github.com/sworn-run/sworn/attest"
 	"github.com/sworn-run/sworn/internal/launch"
 	"github.com/sworn-run/sworn/internal/launch/jail"
+	"github.com/sworn-run/sworn/sev/sevdev"
+	"github.com/sworn-run/sworn/tdx/tdxdev"
 	"github.com/sworn-run/sworn/tpm/tpmdev"
 )
 
@@ -32,8 +34,11 @@ type doctorFlags struct {
 // on.
 type diagnosis struct {
 	flags doctorFlags
-	// root is the folder that stands for "/" when hardware is looked for.
+	// root is the folder that stands for "/" when hardware is looked for; snp and tdx are
+	// where the interfaces of confidential VMs are.
 	root string
+	snp  sevdev.Options
+	tdx  tdxdev.Options
 	// uid is the user who asks.
 	uid int
 	// tpmError says why the TPM cannot be used; provider, whether its key is
@@ -47,6 +52,11 @@ type diagnosis struct {
 	// bytes, 0 for none. bootError says why they cannot be read.
 	bootLog, fileList int
 	bootError         error
+	// tee is what --tee auto chooses; paravisor is the format of the evidence of Azure's, 0
+	// if the TPM is none of its; paravisorError says why that is not known.
+	tee            string
+	paravisor      attest.Format
+	paravisorError error
 	// jobError says why no job can be isolated; facts are those of one that was.
 	jobError error
 	facts    map[string]string
@@ -60,6 +70,7 @@ func (a *app) diagnose(ctx context.Context, f doctorFlags) []finding {
 	defer cancel()
 	d := &diagnosis{flags: f, root: "/", uid: os.Geteuid(), facts: map[string]string{}, memory: map[string]string{}}
 	out := []finding{d.findTPM(ctx)}
+	out = append(out, d.findTEEs(ctx)...)
 	out = append(out, d.findHardware()...)
 	out = append(out, findSWTPM())
 	out = append(out, d.findIsolation(ctx)...)
@@ -96,6 +107,7 @@ func (d *diagnosis) findTPM(ctx context.Context) finding {
 	if err == nil {
 		d.start, err = dev.Read(ctx)
 		d.readBoot(ctx, dev)
+		d.readParavisor(ctx, dev)
 	}
 	if err != nil {
 		d.tpmError = err
@@ -141,8 +153,8 @@ func groupOf(name string) string {
 	return usual
 }
 
-// findHardware looks for other roots of trust than TPMs. This version uses none
-// of them: it says so, and nobody takes what is there for what counts.
+// findHardware looks for roots of trust that this version makes no evidence of: it says
+// so, and nobody takes what is there for what counts.
 func (d *diagnosis) findHardware() []finding {
 	var out []finding
 	var none []string
@@ -150,11 +162,8 @@ func (d *diagnosis) findHardware() []finding {
 		what  string
 		paths []string
 	}{
-		{"AMD SEV-SNP guest", []string{"dev/sev-guest"}},
-		{"Intel TDX guest", []string{"dev/tdx_guest", "dev/tdx-guest"}},
 		{"Intel SGX", []string{"dev/sgx_enclave", "dev/sgx/enclave", "dev/sgx_provision"}},
 		{"AWS Nitro", []string{"dev/nsm"}},
-		{"configfs-tsm reports", []string{"sys/kernel/config/tsm/report"}},
 	} {
 		i := slices.IndexFunc(h.paths, func(p string) bool {
 			_, err := os.Lstat(filepath.Join(d.root, p))
