@@ -132,9 +132,9 @@ func (p *report) stated() []attest.Attribute {
 	return out
 }
 
-// details returns the decoded fields under the names of Table 23 and in its order,
-// and then what the certificate of the key says.
-func (p *report) details(v *vek) []attest.Detail {
+// details returns the decoded fields under the names of Table 23 and in its order, with
+// the security versions as the product has them.
+func (p *report) details(line product) []attest.Detail {
 	d := []attest.Detail{
 		{Name: "VERSION", Value: decimal(p.version)},
 		{Name: "GUEST_SVN", Value: decimal(p.guestSVN)},
@@ -143,7 +143,7 @@ func (p *report) details(v *vek) []attest.Detail {
 		{Name: "IMAGE_ID", Value: hex.EncodeToString(p.imageID)},
 		{Name: "VMPL", Value: decimal(p.vmpl)},
 		{Name: "SIGNATURE_ALGO", Value: "ECDSA P-384 with SHA-384"},
-		{Name: "CURRENT_TCB", Value: p.currentTCB.text(v.product)},
+		{Name: "CURRENT_TCB", Value: p.currentTCB.text(line)},
 		{Name: "PLATFORM_INFO", Value: p.platformText()},
 		{Name: "AUTHOR_KEY_EN", Value: strconv.FormatBool(p.authorKey)},
 		{Name: "MASK_CHIP_KEY", Value: strconv.FormatBool(p.maskKey)},
@@ -155,17 +155,17 @@ func (p *report) details(v *vek) []attest.Detail {
 		{Name: "AUTHOR_KEY_DIGEST", Value: hex.EncodeToString(p.author)},
 		{Name: "REPORT_ID", Value: hex.EncodeToString(p.reportID)},
 		{Name: "REPORT_ID_MA", Value: hex.EncodeToString(p.reportIDMA)},
-		{Name: "REPORTED_TCB", Value: p.reportedTCB.text(v.product)},
+		{Name: "REPORTED_TCB", Value: p.reportedTCB.text(line)},
 	}
 	if p.hasCPU() {
 		d = append(d, attest.Detail{Name: "CPUID", Value: fmt.Sprintf("family 0x%02x, model 0x%02x, stepping %d", p.family, p.model, p.stepping)})
 	}
 	d = append(d, []attest.Detail{
 		{Name: "CHIP_ID", Value: hex.EncodeToString(p.chipID)},
-		{Name: "COMMITTED_TCB", Value: p.committedTCB.text(v.product)},
+		{Name: "COMMITTED_TCB", Value: p.committedTCB.text(line)},
 		{Name: "CURRENT version", Value: p.current.String()},
 		{Name: "COMMITTED version", Value: p.committed.String()},
-		{Name: "LAUNCH_TCB", Value: p.launchTCB.text(v.product)},
+		{Name: "LAUNCH_TCB", Value: p.launchTCB.text(line)},
 	}...)
 	if p.hasMitigations() {
 		d = append(d, []attest.Detail{
@@ -173,8 +173,15 @@ func (p *report) details(v *vek) []attest.Detail {
 			{Name: "CURRENT_MIT_VECTOR", Value: fmt.Sprintf("0x%x", p.currentMit)},
 		}...)
 	}
-	d = append(d, attest.Detail{Name: "certificate productName", Value: v.name},
-		attest.Detail{Name: "certificate TCB", Value: v.tcb.text(v.product)})
+	return d
+}
+
+// details returns what the certificate of the key says.
+func (v *vek) details() []attest.Detail {
+	d := []attest.Detail{
+		{Name: "certificate productName", Value: v.name},
+		{Name: "certificate TCB", Value: v.tcb.text(v.product)},
+	}
 	if v.signer == signerVLEK {
 		return append(d, attest.Detail{Name: "certificate CSP id", Value: v.csp})
 	}

@@ -310,9 +310,12 @@ func registersJSON(list []attest.RegisterValue) []registerJSON {
 	return out
 }
 
+// appraisalType is the type of what `sworn appraise --json` prints.
+const appraisalType = "sworn.run/appraisal/v1"
+
 func newAppraisalJSON(name string, at time.Time, strict bool, r *appraise.Report) *appraisalJSON {
 	out := &appraisalJSON{
-		Type: "sworn.run/appraisal/v1", File: name, Kind: r.Kind, Form: r.Form, At: at.UTC().Format(time.RFC3339),
+		Type: appraisalType, File: name, Kind: r.Kind, Form: r.Form, At: at.UTC().Format(time.RFC3339),
 		Strict: strict, Accepted: r.Accepted(), Class: refusalClass(r),
 		Findings: []findingJSON{}, Quoted: registersJSON(r.Quoted), Replayed: []replayedJSON{},
 	}

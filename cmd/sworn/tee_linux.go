@@ -13,7 +13,6 @@ import (
 	"github.com/sworn-run/sworn/sev/sevdev"
 	"github.com/sworn-run/sworn/tdx/tdxdev"
 	"github.com/sworn-run/sworn/tpm/tpmdev"
-	"github.com/sworn-run/sworn/verifier"
 )
 
 // The names of --tee, as policies have them, and the one that stands for what there is.
@@ -109,13 +108,24 @@ func (d *deviceFlags) choose(ctx context.Context) []string {
 	if d.tpm != "" || d.nv != "" {
 		return []string{teeTPM}
 	}
-	if ok, _ := tdxdev.Probe(ctx, tdxdev.Options{}); ok {
-		return []string{teeTDX}
+	td, _ := tdxdev.Probe(ctx, tdxdev.Options{})
+	snp, _ := sevdev.Probe(ctx, sevdev.Options{})
+	return []string{chooseTEE(false, td, snp)}
+}
+
+// chooseTEE is what --tee auto stands for where a TPM was named or not, and the interfaces
+// of a TD and of an SEV-SNP guest are there or not.
+func chooseTEE(named, td, snp bool) string {
+	switch {
+	case named:
+		return teeTPM
+	case td:
+		return teeTDX
+	case snp:
+		return teeSNP
+	default:
+		return teeTPM
 	}
-	if ok, _ := sevdev.Probe(ctx, sevdev.Options{}); ok {
-		return []string{teeSNP}
-	}
-	return []string{teeTPM}
 }
 
 // openAll opens the devices of a launch. The caller closes them.
@@ -237,14 +247,4 @@ func registerText(o *opened, banks []attest.Alg) string {
 	default:
 		return fmt.Sprintf("PCR %d (%s)", o.device.Register, strings.Join(names, ", "))
 	}
-}
-
-// formatName returns the name of a format.
-func formatName(f attest.Format) string {
-	for _, s := range verifier.Schemes() {
-		if d := s.Describe(); d.Format == f {
-			return d.Name
-		}
-	}
-	return fmt.Sprintf("format %d", f)
 }

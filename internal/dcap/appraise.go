@@ -104,7 +104,7 @@ func (a *appraiser) use(index int, what string, from, until time.Time) {
 
 // appraise judges everything.
 func (a *appraiser) appraise(anchors *attest.Anchors) *Appraisal {
-	out := &Appraisal{Details: a.q.details()}
+	out := &Appraisal{Details: a.q.Details()}
 	if bad := a.checkChain(); bad != "" {
 		out.Identity.Finding = attest.Finding{Status: attest.Failed, Detail: "the certificate of " + subject(a.q.chain[0]) + " " + bad}
 		return out.without()

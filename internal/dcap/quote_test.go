@@ -292,6 +292,9 @@ func FuzzParseQuote(f *testing.F) {
 		if !bytes.HasPrefix(b, q.signed) || (q.TD == nil) == (q.Enclave == nil) || q.QE == nil || len(q.Certificates()) != 3 {
 			t.Fatal("parts are missing")
 		}
+		if len(q.Details()) < 20 || len(q.Signatures()) != 3 {
+			t.Fatal("details are missing")
+		}
 		a, err := q.Appraise(items, anchors, testTime)
 		if (a == nil) != (err != nil) || err != nil && !errors.Is(err, attest.ErrSignature) {
 			t.Fatalf("%v, %v", a, err)
@@ -330,6 +333,9 @@ func FuzzDocument(f *testing.F) {
 			}
 			if (d.tcb == nil) == (d.qe == nil) || d.tcb != nil && len(d.tcb.levels) == 0 || d.qe != nil && len(d.qe.levels) == 0 {
 				t.Fatalf("%+v", d)
+			}
+			if list, err := DocumentDetails(&attest.Collateral{Kind: kind, Data: b}); err != nil || len(list) < 11 {
+				t.Fatalf("%d details: %v", len(list), err)
 			}
 		}
 	})

@@ -109,6 +109,9 @@ func TestAttest(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer d.Close()
+			if f, err := d.Paravisor(t.Context()); f != c.format || err != nil {
+				t.Errorf("the paravisor's evidence is of format %d, %v", f, err)
+			}
 			st := statement(t, d)
 			slot := st.Manifest[0]
 			if slot.Format != c.format || slot.Mode != attest.ModeViaAK || slot.Anchor != attest.AnchorRegister || slot.Register == nil {
