@@ -165,7 +165,7 @@ func launchedRefusals(d *attest.Description) map[string]func(map[string]any) boo
 		},
 	}
 	for _, m := range d.Measurements {
-		if m.Image {
+		if m.Image && m.With == nil {
 			out["image without "+m.Name] = func(r map[string]any) bool { delete(object(first(r), "measurements"), m.Name); return true }
 		}
 	}
@@ -183,10 +183,12 @@ func launchedRefusals(d *attest.Description) map[string]func(map[string]any) boo
 		out["status twice"] = below("tcb", "status", []any{"UpToDate", "UpToDate"})
 		out["long advisory"] = below("tcb", "advisories_allowed", []any{strings.Repeat("A", 65)})
 		out["blank status*"] = below("tcb", "status", []any{" "})
-		out["migratable without a service TD*"] = func(r map[string]any) bool {
-			object(r, "attributes")["migratable"] = 1
-			delete(object(r, "measurements"), "mrservicetd")
-			return true
+		if slices.ContainsFunc(d.Attributes, func(a attest.AttributeField) bool { return a.Name == "migratable" }) {
+			out["migratable without a service TD*"] = func(r map[string]any) bool {
+				object(r, "attributes")["migratable"] = 1
+				delete(object(r, "measurements"), "mrservicetd")
+				return true
+			}
 		}
 	} else {
 		out["status of no vendor"] = member("tcb", map[string]any{"status": []any{"UpToDate"}})
@@ -324,7 +326,7 @@ func concerns(d *attest.Description, name string) bool {
 	case "lower level", "free attribute":
 		return strings.HasSuffix(d.Name, "snp")
 	case "no launcher", "no image":
-		return !quotesPCRs(d)
+		return !quotesPCRs(d) && !d.Program
 	}
 	return true
 }
