@@ -117,7 +117,7 @@ func jsonKind(file []byte) (kind, error) {
 	if err := json.Unmarshal(file, &m); err != nil {
 		return kind{}, err
 	}
-	is := func(member, value string) bool { return string(m[member]) == `"`+value+`"` }
+	isType := func(value string) bool { return string(m["type"]) == `"`+value+`"` }
 	has := func(members ...string) bool {
 		for _, name := range members {
 			if m[name] == nil {
@@ -129,17 +129,17 @@ func jsonKind(file []byte) (kind, error) {
 	switch {
 	case has("statement", "evidence"), has("cer", "log"):
 		return kind{"record", showCapsule}, nil
-	case is("type", verifier.PolicyType):
+	case isType(verifier.PolicyType):
 		return kind{"policy", showPolicy}, nil
-	case is("type", verifier.ReportType):
+	case isType(verifier.ReportType):
 		return kind{"report", showReport}, nil
-	case is("type", appraisalType):
+	case isType(appraisalType):
 		return kind{"appraisal", showObject("appraisal", "as whoever made it says")}, nil
-	case is("type", "sworn.enroll.transcript/v1"):
+	case isType("sworn.enroll.transcript/v1"):
 		return kind{"transcript of an enrolment", showObject("transcript of an enrolment", "as whoever made it says; what is base64 is DER or a TPM's structure")}, nil
-	case is("type", "sworn.enroll.key/v1"):
+	case isType("sworn.enroll.key/v1"):
 		return kind{"enrolled key", showObject("enrolled key", "what the TPM needs to load it is not shown", "private", "auth")}, nil
-	case is("type", "sworn.dm-verity/v1"):
+	case isType("sworn.dm-verity/v1"):
 		return kind{"description of a volume", showObject("description of a dm-verity volume", "data_blocks of 4,096 bytes, hash_offset in bytes")}, nil
 	case has("tcbInfo"):
 		return kind{"TCB info", showDocument(attest.CollateralTCBInfo)}, nil
