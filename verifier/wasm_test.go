@@ -12,8 +12,10 @@ import (
 // wasmFacts are those of a module's record.
 func wasmFacts() []cer.Fact {
 	return []cer.Fact{
-		{Name: cer.FactWasmClock, Value: "2000-01-01T00:00:00Z+1ms"}, {Name: cer.FactWasmEngine, Value: "compiler"},
-		{Name: cer.FactWasmMemoryPages, Value: "16384"}, {Name: cer.FactWasmRandom, Value: "chacha8:00"},
+		{Name: cer.FactWasmClock, Value: "2000-01-01T00:00:00Z+1ms"},
+		{Name: cer.FactWasmEngine, Value: "compiler"},
+		{Name: cer.FactWasmMemoryPages, Value: "16384"},
+		{Name: cer.FactWasmRandom, Value: "chacha8:00"},
 		{Name: cer.FactWasmRuntime, Value: "wazero v1.12.0"},
 	}
 }
@@ -37,11 +39,15 @@ func TestWasmInterpreter(t *testing.T) {
 		add  func(l *attest.Log)
 		want string
 	}{
-		"the launcher's":   {func(l *attest.Log) { addComponent(t, l, interpreter(launcherOf(l).Digest...)) }, "passed"},
-		"another program":  {func(l *attest.Log) { addComponent(t, l, interpreter(other)) }, "failed"},
-		"another scheme":   {func(l *attest.Log) { addComponent(t, l, interpreter("fsverity-sha256;block=4096:"+other[7:])) }, "failed"},
-		"nothing":          {func(*attest.Log) {}, "failed"},
-		"under other name": {func(l *attest.Log) { i := interpreter(launcherOf(l).Digest...); i.Name = "other"; addComponent(t, l, i) }, "failed"},
+		"the launcher's":  {func(l *attest.Log) { addComponent(t, l, interpreter(launcherOf(l).Digest...)) }, "passed"},
+		"another program": {func(l *attest.Log) { addComponent(t, l, interpreter(other)) }, "failed"},
+		"another scheme":  {func(l *attest.Log) { addComponent(t, l, interpreter("fsverity-sha256;block=4096:"+other[7:])) }, "failed"},
+		"nothing":         {func(*attest.Log) {}, "failed"},
+		"under other name": {func(l *attest.Log) {
+			i := interpreter(launcherOf(l).Digest...)
+			i.Name = "other"
+			addComponent(t, l, i)
+		}, "failed"},
 	} {
 		r := verify(t, f.record(t, forgery{events: func(l *attest.Log) {
 			c.add(l)

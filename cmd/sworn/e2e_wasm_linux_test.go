@@ -194,21 +194,21 @@ func TestWasmRefused(t *testing.T) {
 		flags, words []string
 		command      string
 	}{
-		"text":     {[]string{"--wasm", m.write(t, "text.wasm", "#!/bin/sh\n")}, []string{"text.wasm", "unusable WebAssembly module"}, ""},
-		"cut":      {[]string{"--wasm", m.write(t, "cut.wasm", string(b[:len(b)/2]))}, []string{"unusable WebAssembly module", "beyond the end"}, ""},
-		"socket":   {[]string{"--wasm", m.write(t, "sock.wasm", smallModule("sock_accept"))}, []string{"import that is not offered", `"sock_accept"`}, ""},
-		"large":    {[]string{"--wasm", m.write(t, "large.wasm", string(b)+strings.Repeat("\x00", limits.WasmModule))}, []string{"larger than 67108864 bytes"}, ""},
-		"absent":   {[]string{"--wasm", m.path("absent.wasm")}, []string{"absent.wasm"}, ""},
-		"folder":   {[]string{"--wasm", m.dir}, []string{"not a regular file"}, ""},
-		"output":   {[]string{"--wasm", module}, []string{"{output}"}, "{output}"},
-		"device":   {[]string{"--wasm", module, "--device", "/dev/zero"}, []string{"device"}, ""},
-		"network":  {[]string{"--wasm", module, "--allow-net"}, []string{"network"}, ""},
-		"image":    {[]string{"--wasm", module, "--image-archive", module}, []string{"--wasm excludes"}, ""},
-		"limit":    {[]string{"--wasm", module, "--limit", "open-files=9"}, []string{"memory and cpu"}, ""},
-		"memory":   {[]string{"--wasm", module, "--limit", "memory=1000"}, []string{"memory of 1000 bytes"}, ""},
-		"start":    {[]string{"--wasm", module, "--limit", "memory=65536"}, []string{"begins with"}, ""},
-		"engine":   {[]string{"--wasm", module, "--wasm-engine", "jit"}, []string{`engine "jit"`}, ""},
-		"no wasm":  {[]string{"--wasm-engine", "interpreter"}, []string{"--wasm-engine is for"}, "true"},
+		"text":    {[]string{"--wasm", m.write(t, "text.wasm", "#!/bin/sh\n")}, []string{"text.wasm", "unusable WebAssembly module"}, ""},
+		"cut":     {[]string{"--wasm", m.write(t, "cut.wasm", string(b[:len(b)/2]))}, []string{"unusable WebAssembly module", "beyond the end"}, ""},
+		"socket":  {[]string{"--wasm", m.write(t, "sock.wasm", smallModule("sock_accept"))}, []string{"import that is not offered", `"sock_accept"`}, ""},
+		"large":   {[]string{"--wasm", m.write(t, "large.wasm", string(b)+strings.Repeat("\x00", limits.WasmModule))}, []string{"larger than 67108864 bytes"}, ""},
+		"absent":  {[]string{"--wasm", m.path("absent.wasm")}, []string{"absent.wasm"}, ""},
+		"folder":  {[]string{"--wasm", m.dir}, []string{"not a regular file"}, ""},
+		"output":  {[]string{"--wasm", module}, []string{"{output}"}, "{output}"},
+		"device":  {[]string{"--wasm", module, "--device", "/dev/zero"}, []string{"device"}, ""},
+		"network": {[]string{"--wasm", module, "--allow-net"}, []string{"network"}, ""},
+		"image":   {[]string{"--wasm", module, "--image-archive", module}, []string{"--wasm excludes"}, ""},
+		"limit":   {[]string{"--wasm", module, "--limit", "open-files=9"}, []string{"memory and cpu"}, ""},
+		"memory":  {[]string{"--wasm", module, "--limit", "memory=1000"}, []string{"memory of 1000 bytes"}, ""},
+		"start":   {[]string{"--wasm", module, "--limit", "memory=65536"}, []string{"begins with"}, ""},
+		"engine":  {[]string{"--wasm", module, "--wasm-engine", "jit"}, []string{`engine "jit"`}, ""},
+		"no wasm": {[]string{"--wasm-engine", "interpreter"}, []string{"--wasm-engine is for"}, "true"},
 	} {
 		command := []string{}
 		if c.command != "" {

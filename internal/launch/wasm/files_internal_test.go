@@ -1,6 +1,7 @@
 package wasm
 
 import (
+	"errors"
 	"io"
 	"math"
 	"strings"
@@ -36,5 +37,13 @@ func TestClock(t *testing.T) {
 	}
 	if last != farthest {
 		t.Errorf("the clock stays at %d, want %d", last, farthest)
+	}
+}
+
+// What an engine says is shown without its stack, whose addresses are no two times
+// the same.
+func TestFirstLine(t *testing.T) {
+	if got := firstLine(errors.New("unreachable\nwasm stack trace:\n\t.$1()")); got != "unreachable" {
+		t.Errorf("%q", got)
 	}
 }

@@ -100,10 +100,9 @@ func place(id byte) int {
 
 // checker is what is known of a module.
 type checker struct {
-	pages                   uint32
-	memories                int
-	hasMemory, hasStart     bool
-	exportsSeen, importSeen int
+	pages               uint32
+	memories            int
+	hasMemory, hasStart bool
 }
 
 // section looks at one section, if it is of interest.
@@ -139,9 +138,8 @@ func (m *checker) imports(r *reader) error {
 	for range n {
 		from, name, kind := r.name(), r.name(), r.byte()
 		if r.err != nil {
-			return nil
+			return r.err
 		}
-		m.importSeen++
 		if _, known := slices.BinarySearch(offered(), name); kind != kindFunction || from != wasi || !known {
 			what := "a table, memory, global or tag"
 			if kind == kindFunction {
@@ -186,7 +184,6 @@ func (m *checker) exports(r *reader) {
 		if r.err != nil {
 			return
 		}
-		m.exportsSeen++
 		m.hasStart = m.hasStart || name == "_start" && kind == kindFunction
 		m.hasMemory = m.hasMemory || name == "memory" && kind == kindMemory
 	}

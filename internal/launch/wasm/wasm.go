@@ -39,7 +39,7 @@ var (
 const (
 	// Compiler translates the module to machine code before it runs; the default.
 	Compiler = "compiler"
-	// Interpreter needs no executable memory, and takes some thirty times as long.
+	// Interpreter needs no executable memory, and takes some twenty times as long.
 	Interpreter = "interpreter"
 )
 
