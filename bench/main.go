@@ -65,7 +65,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.StringVar(&b.sworn, "sworn", "bin/sworn", "the `program` to measure")
 	flags.IntVar(&b.rounds, "rounds", 9, "`rounds` of each measurement")
 	flags.IntVar(&b.hashRounds, "hash-rounds", 5, "`rounds` of hashing")
-	only := flags.String("only", "", "measure this `part` alone: launch, verify, tee, hash or nexart")
+	only := flags.String("only", "", "measure this `part` alone: launch, verify, tee, hash, nexart or wasm")
 	flags.IntVar(&b.mib, "mib", 4096, "size of the file that is hashed, in `MiB`")
 	if err := flags.Parse(args); err != nil {
 		return 2
@@ -92,7 +92,7 @@ type part func(context.Context) error
 func (b *bench) parts(only string) ([]part, error) {
 	switch only {
 	case "":
-		return []part{b.launches, b.verification, b.confidential, b.hashing, b.records}, nil
+		return []part{b.launches, b.verification, b.confidential, b.hashing, b.records, b.modules}, nil
 	case "launch":
 		return []part{b.launches}, nil
 	case "verify":
@@ -103,8 +103,10 @@ func (b *bench) parts(only string) ([]part, error) {
 		return []part{b.hashing}, nil
 	case "nexart":
 		return []part{b.records}, nil
+	case "wasm":
+		return []part{b.modules}, nil
 	}
-	return nil, fmt.Errorf("no part %q, want launch, verify, tee, hash or nexart", only)
+	return nil, fmt.Errorf("no part %q, want launch, verify, tee, hash, nexart or wasm", only)
 }
 
 // run measures the parts.

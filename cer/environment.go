@@ -7,7 +7,7 @@ import (
 )
 
 // The kinds of environment events (SPEC, section 5.5). Every launch has each of
-// them exactly once, but nonce and boot, which stand only where there is one.
+// them exactly once, but nonce, boot and wasm, which stand only where there is one.
 const (
 	// KindIsolation: what keeps the job from everything else.
 	KindIsolation = "isolation"
@@ -25,6 +25,9 @@ const (
 	// [FactIMA] and, in a confidential VM that has one, [FactCCEL]. It stands only
 	// where the launcher could read one.
 	KindBoot = "boot"
+	// KindWasm: how the job, a WebAssembly module, is run. It stands only with such a
+	// job.
+	KindWasm = "wasm"
 )
 
 // The facts of an environment of [KindBoot]; the first is there exactly if the log is
@@ -112,6 +115,8 @@ func (e *Environment) check() error {
 	case KindIsolation, KindMemory, KindLimits, KindParameters, KindNonce, KindHost:
 	case KindBoot:
 		return e.checkBoot()
+	case KindWasm:
+		return e.checkWasm()
 	default:
 		return fmt.Errorf("environment kind %q is unknown: %w", e.Kind, ErrSchema)
 	}

@@ -106,6 +106,8 @@ type Summary struct {
 	Parameters []cer.Parameter `json:"parameters,omitempty"`
 	// Limits are the resource limits that the launcher's user set for the job.
 	Limits []cer.Fact `json:"limits,omitempty"`
+	// Wasm says how the job was run, if it is a WebAssembly module.
+	Wasm []cer.Fact `json:"wasm,omitempty"`
 	// ClaimedTime is the producer's claim, RFC 3339.
 	ClaimedTime string `json:"claimedTime,omitempty"`
 	// Events and EarlierLaunches describe the log.
@@ -412,6 +414,9 @@ func (a *appraisal) summary() Summary {
 				s.Limits = append(s.Limits, f)
 			}
 		}
+	}
+	if e := a.environments[cer.KindWasm]; e != nil {
+		s.Wasm = e.Facts
 	}
 	if a.bundle != nil {
 		s.CertificateHash = a.bundle.CertificateHash

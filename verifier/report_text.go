@@ -217,6 +217,11 @@ func (r *Report) whatRan() string {
 		}
 		parts = append(parts, fmt.Sprintf("%d %s", libraries, noun))
 	}
+	if e := (cer.Environment{Facts: r.Summary.Wasm}); len(e.Facts) > 0 {
+		runtime, _ := e.Get(cer.FactWasmRuntime)
+		engine, _ := e.Get(cer.FactWasmEngine)
+		parts = append(parts, "as WebAssembly by "+oneLine(runtime)+" ("+engine+")")
+	}
 	if r.Policy != "" {
 		if r.status("components.match") == attest.Passed {
 			parts = append(parts, "matches the policy")

@@ -34,7 +34,7 @@ func words(line string) []string {
 // TestDocumentsCommands: every command of sworn's that a document shows is one
 // there is, with flags it has, and in each there are some.
 func TestDocumentsCommands(t *testing.T) {
-	for _, name := range []string{"FIRST-DAY.md", "PROOF.md", "WEIGHTS.md", "COLLATERAL.md", "CONFIDENTIAL-VMS.md", "../README.md"} {
+	for name, least := range map[string]int{"FIRST-DAY.md": 6, "PROOF.md": 6, "COLLATERAL.md": 3, "CONFIDENTIAL-VMS.md": 6, "REPLAY.md": 3, "WEIGHTS.md": 6, "../README.md": 6} {
 		n := 0
 		for l := range strings.Lines(regexp.MustCompile(` -- +sworn run `).ReplaceAllString(shellBlocks(document(t, name)), "\nsworn run ")) {
 			l, _, _ = strings.Cut(strings.TrimSpace(l), " > ")
@@ -59,7 +59,7 @@ func TestDocumentsCommands(t *testing.T) {
 				t.Errorf("%s: %q runs %q", name, l, after)
 			}
 		}
-		if n < 6 {
+		if n < least {
 			t.Errorf("%s shows only %d commands", name, n)
 		}
 	}

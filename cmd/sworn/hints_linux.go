@@ -11,6 +11,7 @@ import (
 	"github.com/sworn-run/sworn/internal/launch/jail"
 	"github.com/sworn-run/sworn/internal/launch/oci"
 	"github.com/sworn-run/sworn/internal/launch/verity"
+	"github.com/sworn-run/sworn/internal/launch/wasm"
 	"github.com/sworn-run/sworn/sev/sevdev"
 	"github.com/sworn-run/sworn/tpm/tpmdev"
 )
@@ -58,6 +59,8 @@ func platformHint(err error) string {
 		{tpmdev.ErrDevice, "sworn doctor"},
 		{verity.ErrKind, "weights are given as --weights verity:FILE.json, an image as --image-volume FILE.json"},
 		{verity.ErrVolume, "give the FILE.json that sworn protect --volume FILE wrote, with FILE as it was written beside it"},
+		{wasm.ErrImport, "build it for WASI preview1, without sockets and without host functions of another runtime; nothing was run"},
+		{wasm.ErrModule, "give a command of WASI preview1: GOOS=wasip1 GOARCH=wasm go build, rustc --target wasm32-wasip1; nothing was run"},
 		{launch.ErrSignature, "are these the weights that were signed, and is this the signer's key? nothing was run"},
 		{jail.ErrSpec, "weights that do not fit into memory want --protect verity: sworn protect --help"},
 		{oci.ErrDigest, "the image is not what its digests say: fetch it again; nothing was run"},

@@ -13,7 +13,7 @@ import (
 // reads returns the paths that flags and command name for reading.
 func (j *jobFlags) reads(command []string) []string {
 	archive, _, _ := strings.Cut(j.imageArchive, "@")
-	used := append([]string{j.input, j.imageArchive, archive, j.imageVolume, strings.TrimSuffix(j.imageVolume, ".json")}, j.signers...)
+	used := append([]string{j.input, j.imageArchive, archive, j.imageVolume, strings.TrimSuffix(j.imageVolume, ".json"), j.wasm}, j.signers...)
 	for _, s := range slices.Concat(j.weights, j.signatures, j.config, j.add) {
 		_, path := named(s)
 		description, volume := strings.CutPrefix(path, "verity:")
@@ -22,7 +22,7 @@ func (j *jobFlags) reads(command []string) []string {
 			used = append(used, strings.TrimSuffix(description, ".json"))
 		}
 	}
-	if len(command) > 0 && !j.hasImage() {
+	if len(command) > 0 && !j.hasImage() && j.wasm == "" {
 		if program, err := exec.LookPath(command[0]); err == nil {
 			used = append(used, program)
 		}

@@ -15,7 +15,7 @@ import (
 
 // addPlatform adds the commands that need Linux.
 func (a *app) addPlatform(root *cobra.Command) {
-	root.AddCommand(a.runCommand(), a.measureCommand(), a.protectCommand(), a.simulateCommand(), a.doctorCommand(), a.enrollCommand())
+	root.AddCommand(a.runCommand(), a.measureCommand(), a.protectCommand(), a.simulateCommand(), a.doctorCommand(), a.enrollCommand(), a.replayCommand())
 }
 
 // addPolicyPlatform adds the policy commands that need Linux.
@@ -41,7 +41,7 @@ instead of the vendors' roots that are built in.`,
     --waive launcher.rooted="software TPM: nothing was booted" -- \
     tesseract stdin stdout --tessdata-dir {weights.dir} -l eng`,
 		RunE: func(cmd *cobra.Command, command []string) error {
-			if len(command) == 0 && !j.hasImage() {
+			if len(command) == 0 && !j.hasImage() && j.wasm == "" {
 				return usage("sworn policy from-files --roots DIR -- COMMAND ARGUMENT…", "no command given")
 			}
 			for _, u := range j.reads(command) {

@@ -21,14 +21,19 @@ import (
 	"github.com/sworn-run/sworn/cer"
 	"github.com/sworn-run/sworn/internal/launch"
 	"github.com/sworn-run/sworn/internal/launch/jail"
+	"github.com/sworn-run/sworn/internal/launch/wasm"
 	"github.com/sworn-run/sworn/simulator"
 	"github.com/sworn-run/sworn/tpm"
 	"github.com/sworn-run/sworn/tpm/tpmdev"
 	"github.com/sworn-run/sworn/verifier"
 )
 
-// maybeInit turns this process into a job's init where it was started as one.
-func maybeInit() { jail.MaybeInit() }
+// maybeInit turns this process into a job's init, or into what runs a module, where it
+// was started as one.
+func maybeInit() {
+	jail.MaybeInit()
+	wasm.MaybeRun()
+}
 
 // jobFlags are the flags that say what to run; `run` and `policy from-files`
 // share them.
@@ -37,7 +42,7 @@ type jobFlags struct {
 	signatures, signers, identities                    []string
 	input, protect, image, imageArchive, imageStore    string
 	imageVolume                                        string
-	sigstore                                           string
+	sigstore, wasm, wasmEngine                         string
 	flat, network                                      bool
 }
 
@@ -74,6 +79,7 @@ func (j *jobFlags) register(cmd *cobra.Command) {
 	fl.StringArrayVar(&j.weights, "weights", nil, "weights file or folder, `[NAME=]PATH` (repeatable), at {weights} or {weights:NAME}; or [NAME=]verity:FILE, a volume that \"sworn protect\" described, at {weights.dir}")
 	fl.StringVar(&j.protect, "protect", launch.ProtectAuto, "how weights are kept from changing: `auto` (fs-verity where it is enabled, else a private copy), verity, sealed, none")
 	j.registerModel(cmd)
+	j.registerWasm(cmd)
 	fl.StringVar(&j.image, "image", "", "run in a container image: `oci:DIR[:TAG]` or oci:DIR@sha256:DIGEST, a layout in a folder; the command is looked up in it, and is its own if none is given")
 	fl.StringVar(&j.imageArchive, "image-archive", "", "run in a container image that is one `FILE`, of docker save or a layout, also FILE@sha256:DIGEST")
 	fl.StringVar(&j.imageVolume, "image-volume", "", "run in a container image that \"sworn protect --volume\" wrote into a volume, described by `FILE`: nothing is unpacked, and the kernel checks every read; needs root and dm-verity")
@@ -153,6 +159,9 @@ func (j *jobFlags) job(ctx context.Context, command []string) (launch.Job, error
 		return job, err
 	}
 	if err := j.useImage(&job); err != nil {
+		return job, err
+	}
+	if err := j.useWasm(&job); err != nil {
 		return job, err
 	}
 	for _, d := range j.devices {
@@ -366,7 +375,7 @@ func (f *runFlags) options(ctx context.Context, command []string) (launch.Option
 		Disclose: f.disclose, Strict: f.isolation == "strict", Proc: f.proc, Timeout: f.timeout,
 		Now: time.Now, SelfCheck: selfCheck,
 	}
-	if len(command) == 0 && !f.hasImage() {
+	if len(command) == 0 && !f.hasImage() && f.wasm == "" {
 		return o, usage("sworn run --record FILE -- COMMAND ARGUMENT…", "no command given")
 	}
 	if f.record == "" {
@@ -385,6 +394,7 @@ func (f *runFlags) options(ctx context.Context, command []string) (launch.Option
 	if _, err := f.counter(); err != nil {
 		return o, err
 	}
+	f.inside = f.wasm != ""
 	if err := f.checkTEE(); err != nil {
 		return o, err
 	}

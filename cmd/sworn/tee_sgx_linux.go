@@ -31,6 +31,8 @@ func (d *deviceFlags) checkSGX() error {
 		return usage("--sgx simulator:DIR, with the DIR of sworn simulate vendor --intel", "--sgx %q is no simulated platform; a real one needs no --sgx", d.sgx)
 	case asked && !d.inside:
 		return usage("give the job as a WebAssembly module: --wasm FILE", "--tee sgx: a program that is started runs outside of the enclave, whose evidence would say nothing of it")
+	case asked && !simulated:
+		return usage("--sgx simulator:DIR, for tests", "--tee sgx: this version runs a module in a process of its own, which an enclave cannot start")
 	default:
 		return nil
 	}

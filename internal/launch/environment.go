@@ -57,6 +57,9 @@ func (l *launch) environments(hardened []jail.Fact) []*cer.Environment {
 	if len(l.o.Nonce) > 0 {
 		out = append(out, cer.NewEnvironment(cer.KindNonce, []cer.Fact{{Name: "nonce", Value: hex.EncodeToString(l.o.Nonce)}}))
 	}
+	if e := l.o.Plan.wasmEnvironment(); e != nil {
+		out = append(out, e)
+	}
 	if e := l.boot.environment(); e != nil {
 		out = append(out, e)
 	}

@@ -126,7 +126,7 @@ func (p *Plan) target(role, name string, given []Named, dir string) string {
 	}
 	for _, g := range given {
 		if g.Name == name && role == cer.RoleWeights {
-			return path.Join(dir, name, filepath.Base(g.Path))
+			return g.at(path.Join(dir, name, filepath.Base(g.Path)))
 		}
 	}
 	return ""

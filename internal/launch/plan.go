@@ -28,6 +28,16 @@ type Named struct {
 	Name string
 	// Path is the path on this machine: a file or a folder.
 	Path string
+	// Target is where it stands in the job's root; empty for the usual place.
+	Target string
+}
+
+// at returns the place in the job's root, given the usual one.
+func (n *Named) at(usual string) string {
+	if n.Target != "" {
+		return n.Target
+	}
+	return usual
 }
 
 // Job is what the user asks to run.
@@ -75,6 +85,9 @@ type Job struct {
 	ImageVolume string
 	// ImageStore keeps the image's uncompressed layers; empty for nowhere.
 	ImageStore string
+	// Wasm is the WebAssembly module that the job is; nil for a native program. The
+	// first word of Command is then its name.
+	Wasm *Wasm
 	// Devices are devices that the job can open, as their paths below /dev.
 	Devices []string
 	// Network leaves the job in this machine's network.
@@ -131,12 +144,16 @@ func NewPlan(job Job) (*Plan, error) {
 	if len(p.job.Command) == 0 || p.job.Command[0] == "" {
 		return nil, fmt.Errorf("no command given: %w", ErrUsage)
 	}
-	if p.image != nil {
+	if p.job.Wasm != nil {
+		if err := p.addModule(); err != nil {
+			return nil, err
+		}
+	} else if p.image != nil {
 		p.program = p.job.Command[0]
 	} else if err := p.addProgram(); err != nil {
 		return nil, err
 	}
-	for _, f := range []func() error{p.addWeights, p.readSignatures, p.addConfig, p.addOthers, p.setEnv, p.substitute, p.checkUnique, p.protect, p.measureLauncher} {
+	for _, f := range []func() error{p.addWeights, p.readSignatures, p.addConfig, p.addOthers, p.setEnv, p.substitute, p.checkModule, p.checkUnique, p.protect, p.measureLauncher} {
 		if err := f(); err != nil {
 			return nil, err
 		}
@@ -256,7 +273,7 @@ func (p *Plan) addWeights() error {
 			}
 			w.Path = real
 		}
-		if err := p.addTree(cer.RoleWeights, w.Name, w.Path, path.Join(modelDir, w.Name, filepath.Base(w.Path))); err != nil {
+		if err := p.addTree(cer.RoleWeights, w.Name, w.Path, w.at(path.Join(modelDir, w.Name, filepath.Base(w.Path)))); err != nil {
 			return err
 		}
 	}
@@ -276,7 +293,7 @@ func (p *Plan) addConfig() error {
 		if err != nil {
 			return err
 		}
-		p.files = append(p.files, planned{role: cer.RoleConfig, name: c.Name, source: source, target: path.Join(configDir, filepath.Base(c.Path))})
+		p.files = append(p.files, planned{role: cer.RoleConfig, name: c.Name, source: source, target: c.at(path.Join(configDir, filepath.Base(c.Path)))})
 	}
 	return nil
 }
@@ -291,7 +308,7 @@ func (p *Plan) addOthers() error {
 		if name == "" {
 			name = target
 		}
-		if err := p.addTree(cer.RoleFile, name, a.Path, target); err != nil {
+		if err := p.addTree(cer.RoleFile, name, a.Path, a.at(target)); err != nil {
 			return err
 		}
 	}
@@ -425,6 +442,7 @@ func (p *Plan) spec(o *Options) jail.Spec {
 	if !o.Strict {
 		s.Open = p.openCommand()
 	}
+	p.runModule(&s)
 	return s
 }
 
@@ -432,7 +450,7 @@ func (p *Plan) spec(o *Options) jail.Spec {
 // placeholders become the paths outside. It is nil where that cannot be done, and
 // where devices are named: such a run would have them all.
 func (p *Plan) openCommand() *jail.Command {
-	if p.output != "" || len(p.volumes) > 0 || p.image != nil || len(p.job.Devices) > 0 {
+	if p.output != "" || len(p.volumes) > 0 || p.image != nil || len(p.job.Devices) > 0 || p.job.Wasm != nil {
 		return nil
 	}
 	outside := map[string]string{}

@@ -1,5 +1,15 @@
 package limits
 
+// WebAssembly modules.
+const (
+	// WasmModule is the largest module that is run as a job: 64 MiB.
+	WasmModule = 64 << 20
+
+	// WasmImports is the largest number of imports of a module. WASI preview1 has 45
+	// functions, and compilers import some of them twice.
+	WasmImports = 1024
+)
+
 // Model signatures, and the headers of model files.
 const (
 	// ModelSignature is the largest model signature file: 8 MiB.
