@@ -1,11 +1,14 @@
 # Everything is done by the scripts in tools/; the targets only name it.
-.PHONY: help build test vm-test lint fix fuzz bench demo clean
+.PHONY: help build enclave test vm-test lint fix fuzz bench demo clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
 build: ## bin/sworn, the same bytes wherever it is built
 	@bash tools/build.sh bin
+
+enclave: ## the launcher as an SGX enclave, by EGo's toolchain (status 2 where it is not installed)
+	@bash tools/enclave.sh bin
 
 test: ## set up what is missing, then all tests and checks
 	@bash tools/setup.sh

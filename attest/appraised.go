@@ -84,6 +84,9 @@ type MeasurementField struct {
 	// Image tells that it identifies what was launched, and is more than what a host or a
 	// launched system may set at will.
 	Image bool
+	// With are the attributes, and the versions, that a policy must name beside it for it to
+	// identify what was launched: it is that of a signer who signs other things too.
+	With []string
 }
 
 // AttributeField is one attribute that a format states (see [Attribute]).

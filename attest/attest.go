@@ -316,6 +316,9 @@ type Description struct {
 	// VendorStatus tells that the vendor publishes a status of platforms, without which
 	// slot.tcb is not established.
 	VendorStatus bool
+	// Program tells that what is launched is one program, the launcher itself, and nothing
+	// else is there that could have evidence made: an enclave.
+	Program bool
 }
 
 // Scheme appraises one evidence format: is this quote genuine, and what does

@@ -74,9 +74,23 @@ func TestInterleave(t *testing.T) {
 // TestParts wants all parts, one of them, or a refusal.
 func TestParts(t *testing.T) {
 	var b bench
-	for name, want := range map[string]int{"": 4, "launch": 1, "verify": 1, "hash": 1, "nexart": 1, "hsah": 0} {
+	for name, want := range map[string]int{"": 5, "launch": 1, "verify": 1, "tee": 1, "hash": 1, "nexart": 1, "hsah": 0} {
 		if got, err := b.parts(name); len(got) != want || (err != nil) != (want == 0) {
 			t.Errorf("%q: %d parts, %v", name, len(got), err)
+		}
+	}
+}
+
+// TestReadBenchmark reads a line of Go's, and none where there is none.
+func TestReadBenchmark(t *testing.T) {
+	const out = "pkg: x\nBenchmarkA/b_c-2 \t 34\t  2500.5 ns/op\t 3000 cpu-ns/op\t 700 B/op\t 8 allocs/op\nPASS\n"
+	got, err := readBenchmark(out, "BenchmarkA/b_c")
+	if want := (measured{cost{2500, 3000}, 8, 700}); err != nil || got != want {
+		t.Errorf("got %v, %v, want %v", got, err, want)
+	}
+	for _, out := range []string{"PASS\n", "BenchmarkA/b_c-2 34 0 ns/op\n", "BenchmarkA/b-2 34 1 ns/op\n"} {
+		if got, err := readBenchmark(out, "BenchmarkA/b_c"); !errors.Is(err, errNoBenchmark) {
+			t.Errorf("%q: %v, %v", out, got, err)
 		}
 	}
 }

@@ -1,9 +1,10 @@
 //go:build linux
 
 // Command bench measures what attestation costs on this machine and prints it as
-// Markdown: what `sworn run` adds to a job, how long verification takes, how fast
-// files are measured, how fast records are sealed and read. Each is compared with a peer that does the same work, or
-// the part of it that anybody has to do, in the same run: the contenders take
+// Markdown: what `sworn run` adds to a job, how long verification takes, also of the
+// evidence of confidential VMs, how fast files are measured, how fast records are sealed
+// and read. Each is compared with a peer that does the same work, or the part of it that
+// anybody has to do, in the same run: the contenders take
 // turns, round by round, in an order that rotates, so that what else the machine
 // does falls on all alike. A ratio is the median of the rounds' ratios.
 //
@@ -64,7 +65,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.StringVar(&b.sworn, "sworn", "bin/sworn", "the `program` to measure")
 	flags.IntVar(&b.rounds, "rounds", 9, "`rounds` of each measurement")
 	flags.IntVar(&b.hashRounds, "hash-rounds", 5, "`rounds` of hashing")
-	only := flags.String("only", "", "measure this `part` alone: launch, verify, hash, nexart or wasm")
+	only := flags.String("only", "", "measure this `part` alone: launch, verify, tee, hash, nexart or wasm")
 	flags.IntVar(&b.mib, "mib", 4096, "size of the file that is hashed, in `MiB`")
 	if err := flags.Parse(args); err != nil {
 		return 2
@@ -91,11 +92,13 @@ type part func(context.Context) error
 func (b *bench) parts(only string) ([]part, error) {
 	switch only {
 	case "":
-		return []part{b.launches, b.verification, b.hashing, b.records, b.modules}, nil
+		return []part{b.launches, b.verification, b.confidential, b.hashing, b.records, b.modules}, nil
 	case "launch":
 		return []part{b.launches}, nil
 	case "verify":
 		return []part{b.verification}, nil
+	case "tee":
+		return []part{b.confidential}, nil
 	case "hash":
 		return []part{b.hashing}, nil
 	case "nexart":
@@ -103,7 +106,7 @@ func (b *bench) parts(only string) ([]part, error) {
 	case "wasm":
 		return []part{b.modules}, nil
 	}
-	return nil, fmt.Errorf("no part %q, want launch, verify, hash, nexart or wasm", only)
+	return nil, fmt.Errorf("no part %q, want launch, verify, tee, hash, nexart or wasm", only)
 }
 
 // run measures the parts.

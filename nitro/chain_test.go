@@ -244,6 +244,7 @@ func TestRevocation(t *testing.T) {
 		"the zone's":                 {[]attest.Collateral{v[2].crl(t, nil), region}, attest.NotEstablished, []int{1}},
 		"no list":                    {[]attest.Collateral{{Kind: attest.CollateralCRL, Data: v[0].cert.Raw}, region}, attest.NotEstablished, []int{1}},
 		"too long":                   {[]attest.Collateral{{Kind: attest.CollateralCRL, Data: make([]byte, maxCRL+1)}, root, region}, attest.Passed, []int{1, 2}},
+		"a byte behind it":           {[]attest.Collateral{{Kind: root.Kind, Data: slices.Concat(root.Data, []byte{0})}, region}, attest.NotEstablished, []int{1}},
 		"stale":                      {[]attest.Collateral{v[0].crl(t, stale), region}, attest.NotEstablished, []int{1}},
 		"not yet":                    {[]attest.Collateral{v[0].crl(t, future), region}, attest.NotEstablished, []int{1}},
 		"stale beside current":       {[]attest.Collateral{v[0].crl(t, stale), root, region}, attest.Passed, []int{1, 2}},

@@ -96,15 +96,15 @@ func publishes(c *x509.Certificate) bool {
 	return false
 }
 
-// parseLists reads the revocation lists among the collateral. What is none, or too
-// long, is no list.
+// parseLists reads the revocation lists among the collateral. What is none, too long, or
+// has anything behind it, is no list.
 func parseLists(collateral []attest.Collateral) []list {
 	var out []list
 	for i := range collateral {
 		if collateral[i].Kind != attest.CollateralCRL || len(collateral[i].Data) > maxCRL || len(out) == maxCRLs {
 			continue
 		}
-		if crl, err := x509.ParseRevocationList(bytes.Clone(collateral[i].Data)); err == nil {
+		if crl, err := x509.ParseRevocationList(bytes.Clone(collateral[i].Data)); err == nil && len(crl.Raw) == len(collateral[i].Data) {
 			out = append(out, list{i, crl})
 		}
 	}

@@ -81,7 +81,13 @@ func FuzzVerify(f *testing.F) {
 			t.Fatal("an identity for what the vendor did not sign")
 		}
 		if errKind != nil {
+			if list, certificates, err := Details(b); list != nil || certificates != nil || !errors.Is(err, attest.ErrForm) {
+				t.Fatalf("%v, %v, %v", list, certificates, err)
+			}
 			return
+		}
+		if list, certificates, err := Details(b); err != nil || len(list) < 8 || len(certificates) == 0 {
+			t.Fatalf("%d details, %d certificates: %v", len(list), len(certificates), err)
 		}
 		d, err := parseDocument(b)
 		if err != nil || !bytes.Equal(appendBytes(appendBytes([]byte(begin), d.payload), d.signature), b) {

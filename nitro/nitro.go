@@ -36,6 +36,8 @@ package nitro
 
 import (
 	"bytes"
+	"crypto/x509"
+	"encoding/hex"
 	"fmt"
 	"strconv"
 	"time"
@@ -237,6 +239,17 @@ func KindOf(b []byte) (Kind, error) {
 		return 0, err
 	}
 	return d.kind, nil
+}
+
+// Details returns the decoded fields of a document of either kind under AWS's names, and
+// the certificates in it, that of the key that signed first. Nothing is verified. The
+// error wraps [attest.ErrForm].
+func Details(doc []byte) ([]attest.Detail, []*x509.Certificate, error) {
+	d, err := parseDocument(doc)
+	if err != nil {
+		return nil, nil, err
+	}
+	return append(d.details(), attest.Detail{Name: "signature", Value: hex.EncodeToString(d.signature)}), d.chain, nil
 }
 
 // IsDocument reports whether b begins as every document does that this package may

@@ -25,7 +25,7 @@ func (m *material) candidates(p *report) ([]candidate, error) {
 	var other error
 	tried := map[string]bool{}
 	for _, c := range m.certificates {
-		if cn := c.Subject.CommonName; cn != nameVCEK && cn != nameVLEK {
+		if cn := c.Subject.CommonName; !called(cn, nameVCEK) && !called(cn, nameVLEK) {
 			continue
 		}
 		v, err := parseVEK(c.Certificate)
@@ -126,7 +126,7 @@ func (v *vek) intermediate() string {
 // chainOf looks for the issuer of one certificate, and its root.
 func (m *material) chainOf(leaf candidate, anchors *attest.Anchors) *chain {
 	best := &chain{leaf: leaf, found: attest.Finding{Detail: fmt.Sprintf("no certificate of %s is supplied", leaf.intermediate())}}
-	if leaf.cert.Issuer.CommonName != leaf.intermediate() {
+	if !called(leaf.cert.Issuer.CommonName, leaf.intermediate()) {
 		best.found = failed(leaf.cert, "is not issued by "+leaf.intermediate())
 		return best
 	}
@@ -179,7 +179,7 @@ func (m *material) root(c *chain, anchors *attest.Anchors) (*anchor, attest.Find
 		switch root := a.Certificate; {
 		case !bytes.Equal(root.RawSubject, issuer.RawIssuer):
 			continue
-		case root.Subject.CommonName != name || a.Product != "" && a.Product != string(line):
+		case !called(root.Subject.CommonName, name) || a.Product != "" && a.Product != string(line):
 			detail = fmt.Sprintf("is the root of another product than %s", line)
 		case !m.signed(root, issuer):
 			detail = "has not the key that signed that of " + subject(issuer)

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -364,7 +365,7 @@ func TestDuplicateExtension(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range all {
-		if _, err := splitExtensions(append(all[:len(all):len(all)], all[i])); err == nil {
+		if _, err := splitExtensions(append(slices.Clip(all), all[i])); err == nil {
 			t.Errorf("%v twice", all[i].Id)
 		}
 	}

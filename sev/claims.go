@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/sworn-run/sworn/attest"
@@ -131,9 +132,9 @@ func (p *report) stated() []attest.Attribute {
 	return out
 }
 
-// details returns the decoded fields under the names of Table 23 and in its order,
-// and then what the certificate of the key says.
-func (p *report) details(v *vek) []attest.Detail {
+// details returns the decoded fields under the names of Table 23 and in its order, with
+// the security versions as the product has them.
+func (p *report) details(line product) []attest.Detail {
 	d := []attest.Detail{
 		{Name: "VERSION", Value: decimal(p.version)},
 		{Name: "GUEST_SVN", Value: decimal(p.guestSVN)},
@@ -142,7 +143,7 @@ func (p *report) details(v *vek) []attest.Detail {
 		{Name: "IMAGE_ID", Value: hex.EncodeToString(p.imageID)},
 		{Name: "VMPL", Value: decimal(p.vmpl)},
 		{Name: "SIGNATURE_ALGO", Value: "ECDSA P-384 with SHA-384"},
-		{Name: "CURRENT_TCB", Value: p.currentTCB.text(v.product)},
+		{Name: "CURRENT_TCB", Value: p.currentTCB.text(line)},
 		{Name: "PLATFORM_INFO", Value: p.platformText()},
 		{Name: "AUTHOR_KEY_EN", Value: strconv.FormatBool(p.authorKey)},
 		{Name: "MASK_CHIP_KEY", Value: strconv.FormatBool(p.maskKey)},
@@ -154,17 +155,17 @@ func (p *report) details(v *vek) []attest.Detail {
 		{Name: "AUTHOR_KEY_DIGEST", Value: hex.EncodeToString(p.author)},
 		{Name: "REPORT_ID", Value: hex.EncodeToString(p.reportID)},
 		{Name: "REPORT_ID_MA", Value: hex.EncodeToString(p.reportIDMA)},
-		{Name: "REPORTED_TCB", Value: p.reportedTCB.text(v.product)},
+		{Name: "REPORTED_TCB", Value: p.reportedTCB.text(line)},
 	}
 	if p.hasCPU() {
 		d = append(d, attest.Detail{Name: "CPUID", Value: fmt.Sprintf("family 0x%02x, model 0x%02x, stepping %d", p.family, p.model, p.stepping)})
 	}
 	d = append(d, []attest.Detail{
 		{Name: "CHIP_ID", Value: hex.EncodeToString(p.chipID)},
-		{Name: "COMMITTED_TCB", Value: p.committedTCB.text(v.product)},
+		{Name: "COMMITTED_TCB", Value: p.committedTCB.text(line)},
 		{Name: "CURRENT version", Value: p.current.String()},
 		{Name: "COMMITTED version", Value: p.committed.String()},
-		{Name: "LAUNCH_TCB", Value: p.launchTCB.text(v.product)},
+		{Name: "LAUNCH_TCB", Value: p.launchTCB.text(line)},
 	}...)
 	if p.hasMitigations() {
 		d = append(d, []attest.Detail{
@@ -172,8 +173,15 @@ func (p *report) details(v *vek) []attest.Detail {
 			{Name: "CURRENT_MIT_VECTOR", Value: fmt.Sprintf("0x%x", p.currentMit)},
 		}...)
 	}
-	d = append(d, attest.Detail{Name: "certificate productName", Value: v.name},
-		attest.Detail{Name: "certificate TCB", Value: v.tcb.text(v.product)})
+	return d
+}
+
+// details returns what the certificate of the key says.
+func (v *vek) details() []attest.Detail {
+	d := []attest.Detail{
+		{Name: "certificate productName", Value: v.name},
+		{Name: "certificate TCB", Value: v.tcb.text(v.product)},
+	}
 	if v.signer == signerVLEK {
 		return append(d, attest.Detail{Name: "certificate CSP id", Value: v.csp})
 	}
@@ -185,7 +193,7 @@ func decimal(n uint32) string { return strconv.FormatUint(uint64(n), 10) }
 
 // policyText returns POLICY and the names of its bits.
 func (p *report) policyText() string {
-	text := fmt.Sprintf("0x%x: ABI at least %d.%d", p.policy, p.policy>>8&0xFF, p.policy&0xFF)
+	out := []string{fmt.Sprintf("0x%x: ABI at least %d.%d", p.policy, p.policy>>8&0xFF, p.policy&0xFF)}
 	for _, b := range []struct {
 		bit  uint64
 		name string
@@ -201,15 +209,15 @@ func (p *report) policyText() string {
 		{policyPageSwap, "PAGE_SWAP_DISABLE"},
 	} {
 		if p.policy&b.bit != 0 {
-			text += ", " + b.name
+			out = append(out, b.name)
 		}
 	}
-	return text
+	return strings.Join(out, ", ")
 }
 
 // platformText returns PLATFORM_INFO and the names of its bits.
 func (p *report) platformText() string {
-	text := fmt.Sprintf("0x%x", p.platformInfo)
+	out := []string{fmt.Sprintf("0x%x", p.platformInfo)}
 	names := []string{
 		"SMT_EN", "TSME_EN", "ECC_EN", "RAPL_DIS", "CIPHERTEXT_HIDING_DRAM_EN", "ALIAS_CHECK_COMPLETE", "IOMMU_WRITE_SAFE", "TIO_EN",
 	}
@@ -217,12 +225,12 @@ func (p *report) platformText() string {
 		switch {
 		case p.platformInfo>>i&1 == 0:
 		case i < len(names):
-			text += ", " + names[i]
+			out = append(out, names[i])
 		default:
-			text += fmt.Sprintf(", bit %d", i)
+			out = append(out, fmt.Sprintf("bit %d", i))
 		}
 	}
-	return text
+	return strings.Join(out, ", ")
 }
 
 // used returns the collateral items that the findings rest on.

@@ -16,6 +16,11 @@ import (
 // notCollateral is the index of what did not come with the evidence.
 const notCollateral = -1
 
+// maxChecked is how many signatures of one appraisal are verified. A chain with its list
+// has four; a capsule full of certificates of one name could ask for ten thousands, and
+// those beyond the bound count as wrong.
+const maxChecked = 512
+
 // certificate is one that may stand in a chain.
 type certificate struct {
 	*x509.Certificate
@@ -42,8 +47,10 @@ type material struct {
 	issuers []certificate
 	// anchors are the roots that are trusted.
 	anchors []anchor
-	// verified remembers signatures for this one appraisal.
+	// verified remembers signatures for this one appraisal, checked is how many of them
+	// were not known before.
 	verified map[[32]byte]bool
+	checked  int
 }
 
 // anchor is a trusted root and where its certificate came from.
@@ -72,6 +79,7 @@ func gather(items []attest.Collateral, anchors *attest.Anchors, cache *Cache, at
 			}
 		}
 	}
+	m.ahead(anchors)
 	m.trust(anchors)
 	return m, nil
 }
@@ -160,31 +168,42 @@ func checkAuthority(c *x509.Certificate) string {
 }
 
 // signed reports whether issuer's key signed c. Nobody asks before issuer has passed
-// checkAuthority.
+// checkAuthority. Of an algorithm with other parameters than AMD's, the library says
+// that it is another.
 func (m *material) signed(issuer, c *x509.Certificate) bool {
 	return c.SignatureAlgorithm == x509.SHA384WithRSAPSS &&
-		m.remember(signatureKey(issuer.Raw, c.Raw), func() error { return c.CheckSignatureFrom(issuer) })
+		m.remember(issuer, c.Raw, c.RawTBSCertificate, c.Signature)
 }
 
 // signedList is the same for a revocation list.
 func (m *material) signedList(issuer *x509.Certificate, l *x509.RevocationList) bool {
-	return l.SignatureAlgorithm == x509.SHA384WithRSAPSS &&
-		m.remember(signatureKey(issuer.Raw, l.Raw), func() error { return l.CheckSignatureFrom(issuer) })
+	return l.SignatureAlgorithm == x509.SHA384WithRSAPSS && issuer.KeyUsage&x509.KeyUsageCRLSign != 0 &&
+		m.remember(issuer, l.Raw, l.RawTBSRevocationList, l.Signature)
 }
 
-// remember asks check for a signature that it has not seen before.
-func (m *material) remember(key [32]byte, check func() error) bool {
-	ok, known := m.verified[key]
+// remember verifies a signature that it has not seen before.
+func (m *material) remember(issuer *x509.Certificate, whole, message, signature []byte) bool {
+	id := signatureKey(issuer.Raw, whole)
+	ok, known := m.verified[id]
 	if known {
 		return ok
 	}
-	if ok = m.cache.has(key); !ok {
-		if ok = check() == nil; ok {
-			m.cache.add(key)
+	if ok = m.cache.has(id); !ok {
+		if m.checked++; m.checked > maxChecked {
+			return false
+		}
+		if ok = checkPSS(issuer, message, signature); ok {
+			m.cache.add(id)
 		}
 	}
-	m.verified[key] = ok
+	m.verified[id] = ok
 	return ok
+}
+
+// checkPSS verifies a signature by the key of a certificate.
+func checkPSS(issuer *x509.Certificate, message, signature []byte) bool {
+	key, ok := issuer.PublicKey.(*rsa.PublicKey)
+	return ok && verifyPSS(key, message, signature)
 }
 
 // valid reports whether c's dates include the time.

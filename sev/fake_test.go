@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -102,10 +103,22 @@ func newAuthority(tb testing.TB, t *x509.Certificate, by *authority, key string)
 	return &authority{k, issue(tb, t, by, &k.PublicKey, k)}
 }
 
-// newAMD makes a maker.
+// makers are those of newAMD, made once each: their signatures take time.
+var makers sync.Map
+
+// newAMD returns a maker of the caller's own.
 func newAMD(tb testing.TB, line product) *amd {
 	tb.Helper()
-	return newMaker(tb, line, nil)
+	made, ok := makers.Load(line)
+	if !ok {
+		made, _ = makers.LoadOrStore(line, newMaker(tb, line, nil))
+	}
+	own := *made.(*amd)
+	for _, a := range []**authority{&own.ark, &own.ask, &own.asvk} {
+		c := **a
+		*a = &c
+	}
+	return &own
 }
 
 // newForger makes a maker whose certificates bear AMD's own names.

@@ -37,6 +37,9 @@ func FuzzParseReport(f *testing.F) {
 				t.Fatalf("reserved byte 0x%03x is 0x%02x", i, b[i])
 			}
 		}
+		if list, err := Details(b); err != nil || len(list) < 25 {
+			t.Fatalf("%d details of a report that parses: %v", len(list), err)
+		}
 		if err := p.checkMode(); err != nil && !errors.Is(err, attest.ErrMode) {
 			t.Fatal(err)
 		}

@@ -1,3 +1,7 @@
+//go:build !js
+
+// go-sev-guest has a logger below it that does not build for a page.
+
 package sev
 
 import (

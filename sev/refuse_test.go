@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -17,10 +18,14 @@ func refused(t *testing.T, ev *attest.Evidence, a *attest.Anchors, want error) {
 	if claims != nil || !errors.Is(err, want) {
 		t.Fatalf("claims %+v, error %v, want %v", claims, err, want)
 	}
-	for _, other := range []error{attest.ErrForm, attest.ErrSignature, attest.ErrMode, attest.ErrNoKey, attest.ErrArgument} {
-		if other != want && errors.Is(err, other) {
-			t.Errorf("%v is also %v", err, other)
+	classes := 0
+	for _, class := range []error{attest.ErrForm, attest.ErrSignature, attest.ErrMode, attest.ErrNoKey, attest.ErrArgument} {
+		if errors.Is(err, class) {
+			classes++
 		}
+	}
+	if classes != 1 {
+		t.Errorf("%v is of %d classes", err, classes)
 	}
 }
 
@@ -170,7 +175,7 @@ func TestCut(t *testing.T) {
 	s := Scheme{Cache: NewCache(64)}
 	for i := range ev.Collateral {
 		whole := ev.Collateral[i].Data
-		for n := 0; n < len(whole); n += 1 + n%7 {
+		for n := 0; n < len(whole); n += slow() * (1 + n%7) {
 			ev.Collateral[i].Data = whole[:n]
 			if got, err := s.Verify(ev, maker.anchors(), testTime); err == nil && allPassed(got) && len(got.Used) == len(ev.Collateral) {
 				t.Fatalf("item %d cut to %d bytes passes", i, n)
@@ -182,6 +187,15 @@ func TestCut(t *testing.T) {
 		}
 		ev.Collateral[i].Data = whole
 	}
+}
+
+// slow widens the steps where everything takes ten times as long. They stay odd, so
+// that no place of a byte is left out.
+func slow() int {
+	if raceEnabled || runtime.GOARCH == "wasm" {
+		return 11
+	}
+	return 1
 }
 
 // TestFlips flips bits of report, certificates and list, one in 13 of the report and
@@ -196,7 +210,7 @@ func TestFlips(t *testing.T) {
 	}
 	ev.Parts[0].Data = slices.Clone(ev.Parts[0].Data)
 	report := ev.Parts[0].Data
-	for bit := 0; bit < len(report)*8; bit += 13 {
+	for bit := 0; bit < len(report)*8; bit += 13 * slow() {
 		report[bit/8] ^= 1 << (bit % 8)
 		if got, err := s.Verify(ev, maker.anchors(), testTime); err == nil || got != nil {
 			t.Fatalf("bit %d of byte 0x%03x: %+v", bit%8, bit/8, got)
@@ -206,7 +220,7 @@ func TestFlips(t *testing.T) {
 	for i := range ev.Collateral {
 		data := slices.Clone(ev.Collateral[i].Data)
 		ev.Collateral[i].Data = data
-		for bit := 0; bit < len(data)*8; bit += 23 {
+		for bit := 0; bit < len(data)*8; bit += 23 * slow() {
 			data[bit/8] ^= 1 << (bit % 8)
 			if got, err := s.Verify(ev, maker.anchors(), testTime); err == nil && allPassed(got) && len(got.Used) == len(ev.Collateral) {
 				t.Fatalf("item %d, bit %d of byte %d passes", i, bit%8, bit/8)

@@ -200,6 +200,6 @@ func (p *report) claims(m *material, c *chain, all []candidate) *attest.Claims {
 		Attributes:   p.stated(),
 		Used:         used,
 		Spare:        m.spares(c, all, used),
-		Details:      p.details(c.leaf.vek),
+		Details:      append(p.details(c.leaf.product), c.leaf.details()...),
 	}
 }

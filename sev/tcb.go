@@ -1,6 +1,7 @@
 package sev
 
 import (
+	"encoding/hex"
 	"fmt"
 	"strings"
 
@@ -79,8 +80,11 @@ func (t tcbVersion) check(p product) error {
 	return nil
 }
 
-// text returns the versions for people.
+// text returns the versions for people; of a product that is not known, the bytes.
 func (t tcbVersion) text(p product) string {
+	if p == "" {
+		return hex.EncodeToString(t[:])
+	}
 	var b strings.Builder
 	for i, c := range p.layout() {
 		if i > 0 {

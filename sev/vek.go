@@ -10,6 +10,7 @@ import (
 	"encoding/asn1"
 	"fmt"
 	"math/big"
+	"strings"
 
 	"github.com/sworn-run/sworn/attest"
 )
@@ -64,13 +65,21 @@ const (
 	nameVLEK = "SEV-VLEK"
 )
 
+// called reports whether a common name is that of AMD's, with or without something
+// after it, as the names of vendors have it that are not AMD. A name tells what a
+// certificate is for, and nobody is believed for it: the root decides.
+func called(cn, name string) bool {
+	rest, ok := strings.CutPrefix(cn, name)
+	return ok && (rest == "" || rest[0] == ' ')
+}
+
 // parseVEK reads a certificate of a VCEK or VLEK. Its chain is judged elsewhere.
 func parseVEK(c *x509.Certificate) (*vek, error) {
 	v := &vek{cert: c}
-	switch c.Subject.CommonName {
-	case nameVCEK:
+	switch cn := c.Subject.CommonName; {
+	case called(cn, nameVCEK):
 		v.signer = signerVCEK
-	case nameVLEK:
+	case called(cn, nameVLEK):
 		v.signer = signerVLEK
 	default:
 		return nil, fmt.Errorf("certificate of %s, want %s or %s: %w", subject(c), nameVCEK, nameVLEK, attest.ErrForm)
@@ -207,10 +216,9 @@ func asn1Byte(der []byte) (uint8, error) {
 	return 0, fmt.Errorf("%d bytes that are no INTEGER of 0 to 255: %w", len(der), attest.ErrForm)
 }
 
-// asn1Name reads a DER IA5String or UTF8String of printable ASCII, without a byte
-// after it.
+// asn1Name reads a DER IA5String of printable ASCII, without a byte after it.
 func asn1Name(der []byte) (string, error) {
-	if len(der) < 3 || der[0] != asn1.TagIA5String && der[0] != asn1.TagUTF8String || der[1] >= 0x80 || int(der[1]) != len(der)-2 {
+	if len(der) < 3 || der[0] != asn1.TagIA5String || der[1] >= 0x80 || int(der[1]) != len(der)-2 {
 		return "", fmt.Errorf("%d bytes that are no short string: %w", len(der), attest.ErrForm)
 	}
 	for _, b := range der[2:] {
@@ -252,8 +260,11 @@ func (v *vek) fits(p *report) attest.Finding {
 
 // otherChip reports whether the report names another chip than the certificate.
 func (v *vek) otherChip(p *report) bool {
+	if v.signer != signerVCEK || isZero(p.chipID) {
+		return false
+	}
 	n := len(v.hwid)
-	return v.signer == signerVCEK && !isZero(p.chipID) && !(bytes.Equal(p.chipID[:n], v.hwid) && isZero(p.chipID[n:]))
+	return !bytes.Equal(p.chipID[:n], v.hwid) || !isZero(p.chipID[n:])
 }
 
 // isZero reports whether all bytes are zero.

@@ -152,7 +152,7 @@ func TestBits(t *testing.T) {
 	for _, a := range got.Attributes {
 		have[a.Name] = a.Value
 	}
-	for _, name := range strings.Fields("smt migrate_ma single_socket cxl_allow mem_aes_256_xts policy_rapl_dis ciphertext_hiding_dram " +
+	for name := range strings.FieldsSeq("smt migrate_ma single_socket cxl_allow mem_aes_256_xts policy_rapl_dis ciphertext_hiding_dram " +
 		"page_swap_disable smt_en tsme_en ecc_en rapl_dis ciphertext_hiding_dram_en alias_check_complete iommu_write_safe tio_en author_key_en abi_major") {
 		if have[name] != 1 {
 			t.Errorf("%s is %d", name, have[name])

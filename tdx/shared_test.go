@@ -273,3 +273,29 @@ func TestFirmwareLog(t *testing.T) {
 		t.Errorf("no log: %v", err)
 	}
 }
+
+// TestAzure verifies the quote inside an item of Azure's, whose report data is the
+// digest of what the paravisor says, and zeros.
+func TestAzure(t *testing.T) {
+	dir := filepath.Join(shared(t), "azure-tdx", "aztdx-trustee-v1")
+	quote, surplus, err := tdx.Surplus(read(t, dir, "td_quote.bin"))
+	if err != nil || len(surplus) != 70 {
+		t.Fatal(len(surplus), err)
+	}
+	ev, err := tdx.NewEvidence(0, quote)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ev.Collateral = collateral(t, read(t, dir, "collateral.json"))
+	c, err := tdx.Scheme{}.Verify(ev, &attest.Anchors{Pins: tdx.Pins()}, time.Date(2025, 2, 5, 11, 57, 3, 0, time.UTC))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := append(attest.SHA256.Sum(read(t, dir, "runtime_data.json")), make([]byte, 32)...)
+	if c.TCB.Status != "OutOfDate" || c.Identity.Status != attest.Passed || c.Revocation.Status != attest.Passed || !bytes.Equal(c.Quoted, want) {
+		t.Errorf("%+v", c)
+	}
+	if len(c.Used) != len(ev.Collateral) || number(c, "sept_ve_disable") != 0 {
+		t.Errorf("%+v", c.Used)
+	}
+}

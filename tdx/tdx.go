@@ -115,7 +115,7 @@ func (Scheme) Describe() attest.Description {
 		Anchor:        attest.AnchorRegister,
 		QuotedHash:    attest.SHA512,
 		RootRole:      Role,
-		NotApplicable: []string{"ledger"},
+		NotApplicable: []string{"slot.counters", "ledger"},
 		Register:      LogRegister,
 		RegisterBank:  attest.SHA384,
 		Versions:      []string{"tdx_module", "tdx_late_microcode", "pce", "qe"},

@@ -42,7 +42,7 @@ func verify(t *testing.T, v *dcaptest.Vendor, version uint16, body []byte) (*att
 
 // TestMode: what a host may look into is refused, though everything about it is genuine.
 func TestMode(t *testing.T) {
-	v := must(dcaptest.New(testTime))(t)
+	v := must(dcaptest.New(testTime, "Intel"))(t)
 	set := func(at int, bit uint) func([]byte) {
 		return func(b []byte) { b[at+int(bit/8)] |= 1 << (bit % 8) }
 	}
@@ -80,7 +80,7 @@ func TestMode(t *testing.T) {
 
 // TestClaims: every field comes out under its name.
 func TestClaims(t *testing.T) {
-	v := must(dcaptest.New(testTime))(t)
+	v := must(dcaptest.New(testTime, "Intel"))(t)
 	c, err := verify(t, v, 5, dcaptest.TD(true, func(b []byte) {
 		binary.LittleEndian.PutUint64(b[120:], 1<<16|1<<27|1<<29|1<<30|1<<31|1<<62|1<<63)
 		for i, at := range []int{16, 64, 136, 184, 232, 280, 328, 376, 424, 472, 600} {
@@ -151,7 +151,7 @@ func TestDescribe(t *testing.T) {
 
 // TestEvidence: the evidence is the one part, and the quote is a TD's to the byte.
 func TestEvidence(t *testing.T) {
-	v := must(dcaptest.New(testTime))(t)
+	v := must(dcaptest.New(testTime, "Intel"))(t)
 	quote := must(v.Make(dcaptest.Quote{Version: 4, Body: dcaptest.TD(false, nil)}))(t)
 	part := attest.Part{Name: tdx.PartQuote, Data: quote}
 	for name, ev := range map[string]*attest.Evidence{
@@ -198,7 +198,7 @@ func TestEvidence(t *testing.T) {
 
 // TestUnchanged: evidence and collateral are neither changed nor kept.
 func TestUnchanged(t *testing.T) {
-	v := must(dcaptest.New(testTime))(t)
+	v := must(dcaptest.New(testTime, "Intel"))(t)
 	ev := must(tdx.NewEvidence(0, must(v.Make(dcaptest.Quote{Version: 4, Body: dcaptest.TD(false, nil)}))(t)))(t)
 	ev.Collateral = must(v.Collateral(true))(t)
 	quote := bytes.Clone(ev.Parts[0].Data)
@@ -224,7 +224,7 @@ func TestUnchanged(t *testing.T) {
 
 // FuzzVerify: no quote makes the scheme panic, and claims and error exclude each other.
 func FuzzVerify(f *testing.F) {
-	v := must(dcaptest.New(testTime))(f)
+	v := must(dcaptest.New(testTime, "Intel"))(f)
 	items := must(v.Collateral(true))(f)
 	seeds := 0
 	for _, q := range []dcaptest.Quote{

@@ -14,8 +14,9 @@ import "embed"
 var Vectors embed.FS
 
 // Golden holds golden/: records of one job on a software TPM, the policy made
-// from the first, and the simulated maker's root. Its README.md says how they
-// were made and what is expected of them.
+// from the first, and the simulated maker's root; below tee the same of
+// confidential VMs. Its README.md says how they were made and what is expected of
+// them.
 //
 //go:embed golden
 var Golden embed.FS

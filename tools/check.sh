@@ -7,7 +7,7 @@
 # the steps after it that mind no clock, and give way to it.
 . "$(dirname "$0")/lib.sh"
 
-all=(format arch vet staticcheck lint build test mutation simulator vm wasm reproducible generate tidy paths nexart fuzz)
+all=(format arch vet staticcheck lint build test mutation simulator ego vm wasm reproducible generate tidy paths nexart fuzz)
 steps=("$@")
 [ $# -gt 0 ] || steps=("${all[@]}")
 

@@ -60,6 +60,8 @@ vet() {
 	[ -z "$list" ] || CGO_ENABLED=1 go vet -tags simulator $list
 	list=$(tagged vm)
 	[ -z "$list" ] || go vet -tags vm $list
+	list=$(tagged ego)
+	[ -z "$list" ] || CGO_ENABLED=1 go vet -tags ego $list
 	portable
 	list="${pure[*]} $(commands)"
 	for os in darwin windows; do
@@ -80,6 +82,8 @@ staticcheck() {
 	[ -z "$list" ] || "$bin" -tags simulator $list
 	list=$(tagged vm)
 	[ -z "$list" ] || "$bin" -tags vm $list
+	list=$(tagged ego)
+	[ -z "$list" ] || "$bin" -tags ego $list
 }
 
 lint() {
@@ -140,6 +144,21 @@ simulator() {
 	list=$(tagged simulator)
 	[ -n "$list" ] || { nothing "file with the build tag simulator"; return; }
 	CGO_ENABLED=1 gotest -tags simulator $list
+}
+
+# What is built for EGo's enclaves, by a plain C compiler: it must refuse to do anything
+# outside of one. Where EGo's toolchain is not installed, "make enclave" must say so.
+ego() {
+	local list status=0
+	list=$(tagged ego)
+	[ -n "$list" ] || { nothing "file with the build tag ego" enclave/egodev; return; }
+	command -v gcc >/dev/null || fail "gcc is missing: run tools/setup.sh"
+	CGO_ENABLED=1 go build -tags ego -o "$tmp/sworn-ego" ./cmd/sworn
+	CGO_ENABLED=1 gotest -tags ego ./enclave/...
+	CGO_ENABLED=1 gotest -tags ego -run SGX ./cmd/sworn
+	command -v ego-go >/dev/null && return
+	bash tools/enclave.sh "$tmp/enclave" 2>"$tmp/said" || status=$?
+	[ "$status" = 2 ] && grep -q 'ego-go is not installed' "$tmp/said" || fail "tools/enclave.sh ended with status $status, and said: $(<"$tmp/said")"
 }
 
 # The page runs the pure packages as js/wasm; so do their tests, under node. The
@@ -309,6 +328,6 @@ paths() {
 
 case ${1:-} in
 test) race ;;
-format | arch | vet | staticcheck | lint | build | mutation | simulator | wasm | nexart | vm | fuzz | reproducible | generate | tidy | paths | fix) "$1" ;;
+format | arch | vet | staticcheck | lint | build | mutation | simulator | ego | wasm | nexart | vm | fuzz | reproducible | generate | tidy | paths | fix) "$1" ;;
 *) fail "no such step: ${1:-}" ;;
 esac

@@ -66,6 +66,9 @@ type Input struct {
 	Version string
 	// Digest is SHA-256 of the verifier's executable; zeros if unknown.
 	Digest [32]byte
+
+	// schemes appraise the evidence of all records together; nil stands for [Schemes].
+	schemes []attest.Scheme
 }
 
 // appraisal is one run over one capsule at one time.
@@ -215,9 +218,13 @@ func (a *appraisal) readLaunch() error {
 
 // appraiseSlots runs the scheme of each manifest slot over its evidence item.
 func (a *appraisal) appraiseSlots() {
+	all := a.in.schemes
+	if all == nil {
+		all = Schemes()
+	}
 	for i := range a.statement.Manifest {
 		r := slotResult{slot: &a.statement.Manifest[i]}
-		if r.scheme = scheme(r.slot.Format); r.scheme != nil {
+		if r.scheme = scheme(all, r.slot.Format); r.scheme != nil {
 			r.desc = r.scheme.Describe()
 		}
 		if i < len(a.capsule.Evidence) {

@@ -122,7 +122,7 @@ func definitions() []definition {
 		{id: "time.token", class: required, spec: "RFC 3161", run: checkTimeToken, asked: askedTimeToken, passes: "an authority stamped the evidence digest"},
 		{id: "time.order", class: required, spec: "RFC 3161", run: checkTimeToken, asked: askedTimeToken, passes: "claimed time, collateral and token are in order"},
 		{id: "collateral.coherent", class: required, spec: "SPEC 3", run: checkCollateral, passes: "collateral belongs together and is valid at the verdict's time"},
-		{id: "ledger", class: required, spec: "SPEC 8", run: checkLedger, passes: "no distrust entry applies"},
+		{id: "ledger", class: required, spec: "SPEC 8", run: checkLedger, asked: func(*appraisal) bool { return false }, passes: "no distrust entry applies"},
 		{id: "job.exit", class: required, spec: "SPEC 9", run: checkJobExit, passes: "the job ended with an exit code the policy allows"},
 		{id: "input.file", class: required, spec: "SPEC 8", run: checkInputFile, asked: func(a *appraisal) bool { return a.in.InputFile != nil }, passes: "the input is the file given"},
 		{id: "output.file", class: required, spec: "SPEC 8", run: checkOutputFile, asked: func(a *appraisal) bool { return a.in.OutputFile != nil }, passes: "the output is the file given"},

@@ -27,9 +27,10 @@ func vendorKind(kind string) bool {
 // checkCollateralUse says which collateral item no check uses, or nothing. First
 // stand the signatures of components, in the order of the first components that have
 // them; one of several is there once. Then what vendors signed, each item of
-// concern to a slot's evidence. Last the logs of what booted. So none can be left out or moved and
+// concern to a slot's evidence: where one has none that was verified, that is not
+// established. Last the logs of what booted. So none can be left out or moved and
 // nothing is different.
-func (a *appraisal) checkCollateralUse() string {
+func (a *appraisal) checkCollateralUse() outcome {
 	items := a.collateral()
 	for n := len(items); n > 0 && bootKind(items[n-1].kind); n = len(items) {
 		items = items[:n-1]
@@ -37,11 +38,18 @@ func (a *appraisal) checkCollateralUse() string {
 	used := a.usedItems()
 	for n := len(items); n > 0 && vendorKind(items[n-1].kind); n = len(items) {
 		if !used[n-1] {
-			return fmt.Sprintf("collateral item %d (%s) is one that no check uses", n-1, items[n-1].kind)
+			problem := fmt.Sprintf("collateral item %d (%s) is one that no check uses", n-1, items[n-1].kind)
+			if slices.ContainsFunc(a.slots, func(s slotResult) bool { return s.claims == nil }) {
+				return unknown(problem + ", with evidence that was refused or cannot be verified")
+			}
+			return failed(problem)
 		}
 		items = items[:n-1]
 	}
-	return a.signaturesUsed(items)
+	if problem := a.signaturesUsed(items); problem != "" {
+		return failed(problem)
+	}
+	return passed("")
 }
 
 // usedItems are the indices of the collateral items that concern some slot's evidence.
@@ -158,7 +166,7 @@ func (r *Report) Sealed() error {
 	if !slices.ContainsFunc(r.Checks, func(c Check) bool { return c.keyless }) {
 		return r.Genuine()
 	}
-	waits := []string{"slot.policy", "slot.signature", "slot.binding", "slot.mode", "log.replay"}
+	waits := []string{"evidence.set", "slot.policy", "slot.signature", "slot.binding", "slot.mode", "log.replay"}
 	c := r.reason(func(c *Check) bool {
 		return c.class == ClassCore && !c.ok() && (c.status == attest.Failed || !slices.Contains(waits, c.ID))
 	})

@@ -15,8 +15,16 @@ import (
 // namesImage reports whether the policy has reference values of what was launched.
 func (f *FormatPolicy) namesImage(d *attest.Description) bool {
 	return len(f.Images) > 0 || slices.ContainsFunc(d.Measurements, func(m attest.MeasurementField) bool {
-		return m.Image && len(f.Measurements[m.Name]) > 0
+		return m.Image && len(f.Measurements[m.Name]) > 0 && !slices.ContainsFunc(m.With, func(n string) bool { return !f.namesNumber(n) })
 	})
+}
+
+// namesNumber reports whether the policy has a value of the attribute, or a minimum of the
+// version.
+func (f *FormatPolicy) namesNumber(name string) bool {
+	_, attribute := f.Attributes[name]
+	_, version := f.TCB.Minimum[name]
+	return attribute || version
 }
 
 // rules returns the policy's rules for a slot; nil if there are none.
@@ -106,6 +114,9 @@ func (i *LaunchImage) open() string {
 
 // rootedLaunch judges whether what was launched covers the launcher.
 func rootedLaunch(s *slotResult, f *FormatPolicy, own *cer.Component) outcome {
+	if s.desc.Program {
+		return passed("the launcher is what was launched, and nothing else is in it")
+	}
 	image, _ := f.launched(s)
 	if image == nil {
 		return unknown("the policy names no image that was launched")
@@ -120,13 +131,14 @@ func rootedLaunch(s *slotResult, f *FormatPolicy, own *cer.Component) outcome {
 }
 
 // attributesFit compares what the evidence states with the policy's values, and with
-// the defaults of those that it does not name.
+// the defaults of those that it does not name. Without a policy nobody has said what is
+// wanted: what no policy could accept, a scheme has refused.
 func (a *appraisal) attributesFit(s *slotResult) outcome {
 	var named map[string]uint64
 	if f := a.rules(s); f != nil {
 		named = f.Attributes
 	}
-	got := map[string]uint64{}
+	got, odd := map[string]uint64{}, []string(nil)
 	for _, x := range s.claims.Attributes {
 		got[x.Name] = x.Value
 	}
@@ -141,12 +153,19 @@ func (a *appraisal) attributesFit(s *slotResult) outcome {
 		case !stated:
 			return unknown("the evidence states no " + x.Name)
 		}
+		if v != want && a.in.Policy == nil {
+			odd = append(odd, fmt.Sprintf("%s is %d", x.Name, v))
+			continue
+		}
 		if v != want {
 			return failed(x.Name+" has another value than is wanted").with(strconv.FormatUint(want, 10), strconv.FormatUint(v, 10))
 		}
 	}
 	if len(s.desc.Attributes) == 0 {
 		return passed("restricted, fixed to its TPM, signing only")
+	}
+	if len(odd) > 0 {
+		return passed("not a debug mode; no policy says that it may be so: " + strings.Join(odd, ", "))
 	}
 	return passed(fmt.Sprintf("not a debug mode; %d attributes as wanted", len(s.claims.Attributes)))
 }

@@ -170,8 +170,8 @@ func checkEvidenceSet(a *appraisal) outcome {
 				with(fmt.Sprintf("slot %d, format %d", s.Number, s.Format), fmt.Sprintf("slot %d, format %d", e.Slot, e.Format))
 		}
 	}
-	if problem := a.checkCollateralUse(); problem != "" {
-		return failed(problem)
+	if o := a.checkCollateralUse(); o.Status != attest.Passed {
+		return o
 	}
 	return passed(fmt.Sprintf("%d item(s)", got))
 }

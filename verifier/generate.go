@@ -139,7 +139,7 @@ func (a *appraisal) takeFormats(p *Policy) error {
 			f.Bank, f.Register = s.slot.Register.Bank.String(), new(s.slot.Register.Index)
 		}
 		for _, m := range s.desc.Measurements {
-			if m.Image {
+			if m.Image && m.With == nil {
 				f.setMeasurement(m.Name, s.measurement(m.Name))
 			}
 		}
@@ -178,4 +178,36 @@ func (f *FormatPolicy) setMinimum(name string, value uint64) {
 		f.TCB.Minimum = map[string]uint64{}
 	}
 	f.TCB.Minimum[name] = value
+}
+
+// LaunchedFrom returns what a known-good record of the format with the given name says of
+// what was launched: the measurements that identify an image, in hexadecimal. Its core
+// checks and slot.identity must pass under the given roots, at time now. What the record
+// has is as good as the machine was when the record was made. The error wraps ErrRecord,
+// or ErrInput for a zero time.
+func LaunchedFrom(capsule []byte, roots *TrustStore, now time.Time, format string) (map[string]string, error) {
+	if now.IsZero() {
+		return nil, fmt.Errorf("no time given: %w", ErrInput)
+	}
+	a := newAppraisal(&Input{Roots: roots, Now: now}, now, capsule)
+	if err := newReport(a).Genuine(); err != nil {
+		return nil, err
+	}
+	for i := range a.slots {
+		s := &a.slots[i]
+		if o := checkSlotIdentity(a, i); o.Status != attest.Passed {
+			return nil, fmt.Errorf("%w: slot.identity: %s", ErrRecord, oneLine(o.Detail))
+		}
+		if s.desc.Name != format {
+			continue
+		}
+		out := map[string]string{}
+		for _, m := range s.desc.Measurements {
+			if m.Image {
+				out[m.Name] = s.measurement(m.Name)
+			}
+		}
+		return out, nil
+	}
+	return nil, fmt.Errorf("%w: it has no evidence of format %s", ErrRecord, format)
 }

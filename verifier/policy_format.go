@@ -20,6 +20,12 @@ const (
 	maxNumber = 1<<53 - 1
 )
 
+// A TD that may be migrated is as good as the service TDs that migrate it (package tdx).
+const (
+	attributeMigratable  = "migratable"
+	measurementServiceTD = "mrservicetd"
+)
+
 // StatusUpToDate is the one status of a platform that a policy which names none
 // accepts.
 const StatusUpToDate = "UpToDate"
@@ -170,6 +176,9 @@ func (f *FormatPolicy) check(at string, d *attest.Description) error {
 	if err := f.checkAttributes(at+".attributes", d); err != nil {
 		return err
 	}
+	if f.Attributes[attributeMigratable] != 0 && len(f.Measurements[measurementServiceTD]) == 0 {
+		return policyError(at+".attributes."+attributeMigratable, "lets service TDs move the TD, and measurements does not say which: want %s", measurementServiceTD)
+	}
 	return f.TCB.check(at+".tcb", d)
 }
 
@@ -254,7 +263,7 @@ func (i *LaunchImage) check(at string, d *attest.Description) error {
 	}
 	images := 0
 	for _, m := range d.Measurements {
-		if !m.Image {
+		if !m.Image || m.With != nil {
 			continue
 		}
 		images++

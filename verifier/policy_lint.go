@@ -85,7 +85,7 @@ func (l *linter) launched(at string, f *FormatPolicy, d *attest.Description) {
 		l.boot(at+".boot", &f.Boot)
 		return
 	}
-	if l.waived("launcher.rooted") {
+	if d.Program || l.waived("launcher.rooted") {
 		return
 	}
 	if len(f.Images) == 0 {

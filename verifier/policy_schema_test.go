@@ -163,7 +163,7 @@ func TestPolicySchemaRefuses(t *testing.T) {
 	}
 	want := []string{ // rules over more than one place, and over kinds of characters
 		"name=two\nlines", "name=   ", "name=\u202ereversed",
-		"slots=[[tpm] [tpm]]", "formats=map[]", "without formats.tpm",
+		"slots=[[tpm] [tpm]]", "slots=[[tdx]]", "formats=map[]", "without formats.tpm",
 		clip("component=%v", []any{"role", "weights", "name", "default", "digest", []any{hexDigest(9)}}),
 		"component=[role argv value [x]]",
 		clip("component=%v", []any{"role", "file", "name", "x", "digest", []any{hexDigest(9)}, "path", "/y/../x"}),
@@ -212,6 +212,9 @@ func walkMembers(t *testing.T, s schema, n map[string]any, typ reflect.Type, at 
 		if typ == reflect.TypeFor[verifier.FormatPolicy]() {
 			formatMembers(t, at, want, got)
 		}
+		if typ == reflect.TypeFor[verifier.TCBPolicy]() {
+			tcbMembers(t, at, want, got)
+		}
 		if d := cmp.Diff(slices.Sorted(maps.Keys(want)), slices.Sorted(maps.Keys(got))); d != "" {
 			t.Errorf("members of %s, struct against schema:\n%s", at, d)
 			return
@@ -242,11 +245,7 @@ func walkMembers(t *testing.T, s schema, n map[string]any, typ reflect.Type, at 
 // in want the members that belong to it.
 func formatMembers(t *testing.T, at string, want map[string]reflect.Type, got map[string]map[string]any) {
 	t.Helper()
-	i := slices.IndexFunc(verifier.Schemes(), func(s attest.Scheme) bool { return strings.HasSuffix(at, "."+s.Describe().Name) })
-	if i < 0 {
-		t.Fatalf("%s is no format", at)
-	}
-	d := verifier.Schemes()[i].Describe()
+	d := formatAt(t, at)
 	if d.Anchor != attest.AnchorRegister || d.RegisterBank != 0 {
 		delete(want, "bank")
 		delete(want, "register")
@@ -279,6 +278,30 @@ func formatMembers(t *testing.T, at string, want map[string]reflect.Type, got ma
 	if len(d.Versions) == 0 && !d.VendorStatus {
 		delete(want, "tcb")
 	}
+}
+
+// tcbMembers does the same for what a policy says of the platform.
+func tcbMembers(t *testing.T, at string, want map[string]reflect.Type, got map[string]map[string]any) {
+	t.Helper()
+	d := formatAt(t, strings.TrimSuffix(at, ".tcb"))
+	if !d.VendorStatus {
+		delete(want, "status")
+		delete(want, "advisories_allowed")
+		delete(want, "min_evaluation_data_number")
+	}
+	if d := cmp.Diff(slices.Sorted(slices.Values(d.Versions)), members(got["minimum"])); d != "" {
+		t.Errorf("%s.minimum:\n%s", at, d)
+	}
+}
+
+// formatAt returns the format whose rules stand at a place.
+func formatAt(t *testing.T, at string) attest.Description {
+	t.Helper()
+	i := slices.IndexFunc(verifier.Schemes(), func(s attest.Scheme) bool { return strings.HasSuffix(at, "."+s.Describe().Name) })
+	if i < 0 {
+		t.Fatalf("%s is no format", at)
+	}
+	return verifier.Schemes()[i].Describe()
 }
 
 // members are the names of an object's properties.

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/sworn-run/sworn/attest"
+	"github.com/sworn-run/sworn/enclave"
 	"github.com/sworn-run/sworn/nitro"
 	"github.com/sworn-run/sworn/sev"
 	"github.com/sworn-run/sworn/tdx"
@@ -11,12 +12,20 @@ import (
 )
 
 // Schemes returns the evidence formats this verifier appraises, in order.
-func Schemes() []attest.Scheme {
+func Schemes() []attest.Scheme { return schemes(nil) }
+
+// signatures bounds the cache of [schemes]: the chains of some hundred machines.
+const signatures = 256
+
+// schemes are [Schemes], with a cache of AMD's signatures that they share; nil for none.
+func schemes(cache *sev.Cache) []attest.Scheme {
+	snp := sev.Scheme{Cache: cache}
 	return []attest.Scheme{
 		tpm.Scheme{},
-		sev.Scheme{},
+		snp,
 		tdx.Scheme{},
-		AzureSNP(sev.Scheme{}),
+		enclave.Scheme{},
+		AzureSNP(snp),
 		AzureTDX(tdx.Scheme{}),
 		nitro.Scheme{},
 	}
@@ -29,8 +38,8 @@ func Pins() []attest.Pin {
 }
 
 // scheme returns the scheme of a format; nil if there is none.
-func scheme(f attest.Format) attest.Scheme {
-	for _, s := range Schemes() {
+func scheme(all []attest.Scheme, f attest.Format) attest.Scheme {
+	for _, s := range all {
 		if s.Describe().Format == f {
 			return s
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/sworn-run/sworn/attest"
 	"github.com/sworn-run/sworn/cer"
 	"github.com/sworn-run/sworn/internal/limits"
+	"github.com/sworn-run/sworn/sev"
 )
 
 // ReportType is the type and version of a report's JSON.
@@ -193,6 +194,8 @@ func VerifySeries(capsules [][]byte, in Input) ([]*Report, error) {
 		return nil, err
 	}
 	in.Sigstore = askOnce(in.Sigstore)
+	// Machines of one maker have chains in common, and a second time has them all.
+	in.schemes = schemes(sev.NewCache(signatures))
 	reports := appraiseAll(&in, in.Now, capsules)
 	if in.At.IsZero() {
 		return reports, nil

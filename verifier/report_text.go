@@ -263,7 +263,11 @@ func (r *Report) where() string {
 		if r.Summary.EarlierLaunches == 1 {
 			earlier = "1 earlier launch"
 		}
-		out += fmt.Sprintf(", register replayed (%d events, %s)", r.Summary.Events, earlier)
+		what := "register replayed"
+		if r.status("log.origin") == attest.NotApplicable {
+			what = "log in the statement"
+		}
+		out += fmt.Sprintf(", %s (%d events, %s)", what, r.Summary.Events, earlier)
 	} else {
 		out += ", log not replayed"
 	}

@@ -49,6 +49,7 @@ Kinds, told by the content where --kind is not given:
   ima        a list of measured files, binary or ASCII
   sev-snp    a report of AMD SEV-SNP with the certificates of its key
   tdx        a quote of Intel TDX with Intel's collateral, and the firmware's log
+  sgx        a quote of an Intel SGX enclave, or a report of EGo or Open Enclave, with Intel's collateral
   azure-snp, azure-tdx
              a confidential VM on Azure: the report of the paravisor (NV 0x01400001),
              a quote of the virtual TPM and its register values, and what AMD or Intel signed
@@ -309,9 +310,12 @@ func registersJSON(list []attest.RegisterValue) []registerJSON {
 	return out
 }
 
+// appraisalType is the type of what `sworn appraise --json` prints.
+const appraisalType = "sworn.run/appraisal/v1"
+
 func newAppraisalJSON(name string, at time.Time, strict bool, r *appraise.Report) *appraisalJSON {
 	out := &appraisalJSON{
-		Type: "sworn.run/appraisal/v1", File: name, Kind: r.Kind, Form: r.Form, At: at.UTC().Format(time.RFC3339),
+		Type: appraisalType, File: name, Kind: r.Kind, Form: r.Form, At: at.UTC().Format(time.RFC3339),
 		Strict: strict, Accepted: r.Accepted(), Class: refusalClass(r),
 		Findings: []findingJSON{}, Quoted: registersJSON(r.Quoted), Replayed: []replayedJSON{},
 	}

@@ -4,6 +4,7 @@ package main
 
 import (
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -33,11 +34,12 @@ func words(line string) []string {
 // TestDocumentsCommands: every command of sworn's that a document shows is one
 // there is, with flags it has, and in each there are some.
 func TestDocumentsCommands(t *testing.T) {
-	for name, least := range map[string]int{"FIRST-DAY.md": 6, "PROOF.md": 6, "REPLAY.md": 3, "WEIGHTS.md": 6, "../README.md": 6} {
+	for name, least := range map[string]int{"FIRST-DAY.md": 6, "PROOF.md": 6, "REPLAY.md": 3, "WEIGHTS.md": 6, "COLLATERAL.md": 6, "CONFIDENTIAL-VMS.md": 6, "../README.md": 6} {
 		n := 0
-		for l := range strings.Lines(shellBlocks(document(t, name))) {
+		for l := range strings.Lines(regexp.MustCompile(` -- +sworn run `).ReplaceAllString(shellBlocks(document(t, name)), "\nsworn run ")) {
 			l, _, _ = strings.Cut(strings.TrimSpace(l), " > ")
 			l, _, _ = strings.Cut(l, " | ")
+			l, _, _ = strings.Cut(l, " & ")
 			args, ok := strings.CutPrefix(strings.NewReplacer("E=$(", "", "sudo ", "", "bin/sworn", "sworn").Replace(l), "sworn ")
 			if !ok {
 				continue
@@ -69,19 +71,11 @@ func TestDocumentsCommands(t *testing.T) {
 func runSection(t *testing.T, name, section, dir string) string {
 	t.Helper()
 	needTPM(t)
-	_, text, found := strings.Cut(document(t, name), "\n## "+section+"\n")
-	if !found {
-		t.Fatalf("%s has no section %q", name, section)
-	}
-	text, _, _ = strings.Cut(text, "\n## ")
 	sworn, err := program()
 	if err != nil {
 		t.Fatal(err)
 	}
-	script := strings.ReplaceAll(shellBlocks(text), "/tmp/", dir+"/")
-	if swaps() {
-		script = strings.ReplaceAll(script, " --waive launcher.rooted", ` --waive protection.memory="swap" --waive launcher.rooted`)
-	}
+	script := sectionScript(t, name, section, dir)
 	tpm := []string{"simulate", "tpm", "--dir", dir + "/ci-tpm"}
 	t.Cleanup(func() { _ = exec.Command(sworn, append(tpm, "--stop")...).Run() })
 	if !strings.Contains(script, strings.Join(tpm, " ")+" --detach") {
@@ -97,6 +91,63 @@ func runSection(t *testing.T, name, section, dir string) string {
 		t.Fatalf("%v\n%s\n%s", err, script, out)
 	}
 	return string(out)
+}
+
+// sectionScript returns the commands of a section of a document, with the folder dir for
+// /tmp.
+func sectionScript(t *testing.T, name, section, dir string) string {
+	t.Helper()
+	_, text, found := strings.Cut(document(t, name), "\n## "+section+"\n")
+	if !found {
+		t.Fatalf("%s has no section %q", name, section)
+	}
+	text, _, _ = strings.Cut(text, "\n## ")
+	script := strings.ReplaceAll(shellBlocks(text), "/tmp/", dir+"/")
+	if swaps() {
+		script = strings.ReplaceAll(script, " --waive launcher.rooted", ` --waive protection.memory="swap" --waive launcher.rooted`)
+	}
+	return script
+}
+
+// TestConfidentialVMsInCI runs the commands of docs/CONFIDENTIAL-VMS.md for CI as they
+// stand there, but for a folder and a port of the test's own.
+func TestConfidentialVMsInCI(t *testing.T) {
+	if os.Geteuid() != 0 {
+		if os.Getenv("CI") != "" {
+			t.Fatal("only root mounts a kernel's files")
+		}
+		t.Skip("only root mounts a kernel's files")
+	}
+	sworn, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := newFolder(t)
+	if err := os.Symlink(sworn, filepath.Join(dir, "sworn")); err != nil {
+		t.Fatal(err)
+	}
+	script := strings.ReplaceAll(sectionScript(t, "CONFIDENTIAL-VMS.md", "In CI", dir), "127.0.0.1:8081", freeAddress(t))
+	cmd := exec.CommandContext(t.Context(), "bash", "-c", "set -eu -o pipefail\ntrap 'kill $VENDOR' EXIT\n"+script+"\ntrap - EXIT\n")
+	cmd.Dir = dir
+	cmd.Env = append(environment("HOME="+dir), "PATH="+dir+":"+os.Getenv("PATH"))
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s\n%s", err, script, out)
+	}
+	if !regexp.MustCompile(`(?m)^trusted, as known on [0-9-]+, assuming: user-supplied root "ARK-Milan SIMULATED" [0-9a-f]+$`).Match(out) {
+		t.Errorf("no verdict in\n%s", out)
+	}
+}
+
+// freeAddress returns an address of this machine at which nobody listens.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
 }
 
 // TestFirstDayInPython runs the commands of docs/FIRST-DAY.md for a job in

@@ -123,7 +123,7 @@ func TestCompletions(t *testing.T) {
 		want []string
 	}{
 		{[]string{"ver"}, []string{"verify"}},
-		{[]string{"policy", "from-"}, []string{"from-boot", "from-files", "from-record"}},
+		{[]string{"policy", "from-"}, []string{"from-boot", "from-files", "from-launch", "from-record"}},
 		{[]string{"verify", "--format", ""}, []string{"text", "json"}},
 		{[]string{"inspect", "--extract", ""}, []string{"input", "output", "stderr"}},
 		{[]string{"run", "--disclose", ""}, []string{"hash", "full"}},
@@ -131,7 +131,7 @@ func TestCompletions(t *testing.T) {
 		{[]string{"run", "--ak", ""}, []string{"auto", "enrolled", "provider", "child"}},
 		{[]string{"run", "--bank", ""}, []string{"sha256", "sha384", "sha512"}},
 		{[]string{"policy", "from-files", "--bank", "sha2"}, []string{"sha256"}},
-		{[]string{"appraise", "--kind", ""}, []string{"tpm", "eventlog", "ccel", "ima", "azure-snp"}},
+		{[]string{"appraise", "--kind", ""}, []string{"tpm", "eventlog", "ccel", "ima", "sev-snp", "tdx", "sgx", "azure-snp", "azure-tdx", "nitro", "nitrotpm"}},
 		{[]string{"verify", "--waive", "launcher.r"}, []string{"launcher.rooted="}},
 		{[]string{"verify", "--waive", "launcher.rooted=be"}, nil},
 	} {

@@ -66,11 +66,16 @@ func neededBy(fact string) string {
 // findChecks says of each check that depends on this machine and this user
 // whether a record made here can pass it, and what would change that.
 func (d *diagnosis) findChecks() []finding {
-	out := []finding{d.checkIdentity(), d.checkOrigin()}
-	for _, n := range needs() {
-		out = append(out, d.checkNeed(&n))
+	var out []finding
+	if d.tee != "" {
+		out = d.findTEEChecks()
+	} else {
+		out = []finding{d.checkIdentity(), d.checkOrigin()}
+		for _, n := range needs() {
+			out = append(out, d.checkNeed(&n))
+		}
+		out = append(out, d.checkBooted("slot.measurement"), d.checkBooted("launcher.rooted"))
 	}
-	out = append(out, d.checkBooted("slot.measurement"), d.checkBooted("launcher.rooted"))
 	return append(out, finding{Name: "check time.token", Found: "never passes in this version", Change: "sworn explain time.token"})
 }
 
@@ -130,27 +135,31 @@ func (d *diagnosis) enrolled() bool {
 	return err == nil && k != nil
 }
 
-// checkOrigin: the register must be zero, or a log must say how it came to be
+// checkOrigin: a TPM's register must be zero, or a log must say how it came to be
 // what it is.
 func (d *diagnosis) checkOrigin() finding {
-	f := finding{Name: "check log.origin", Change: "reboot (or restart the software TPM); or --pcr with a register that is zero"}
 	if d.tpmError != nil {
-		f.Found, f.Change = "no TPM", tpmChange("", d.tpmError)
-		return f
+		return finding{Name: "check log.origin", Found: "no TPM", Change: tpmChange("", d.tpmError)}
 	}
+	return d.originOf("PCR", d.flags.pcr, "reboot (or restart the software TPM); or --pcr with a register that is zero")
+}
+
+// originOf judges the register with that number.
+func (d *diagnosis) originOf(kind string, register uint32, change string) finding {
+	f := finding{Name: "check log.origin", Change: change}
 	log := filepath.Join(d.state, fmt.Sprintf("%x-%d-%d-pcr%d", d.life.Identity[:16],
-		d.life.Counters.ResetCount, d.life.Counters.RestartCount, d.flags.pcr), "log")
+		d.life.Counters.ResetCount, d.life.Counters.RestartCount, register), "log")
 	_, err := os.Stat(log)
 	zero := !slices.ContainsFunc(d.start, func(v attest.RegisterValue) bool {
 		return slices.ContainsFunc(v.Value, func(b byte) bool { return b != 0 })
 	})
 	switch {
 	case zero:
-		f.OK, f.Found = true, fmt.Sprintf("PCR %d is zero", d.flags.pcr)
+		f.OK, f.Found = true, fmt.Sprintf("%s %d is zero", kind, register)
 	case d.state != "" && err == nil:
-		f.OK, f.Found = true, fmt.Sprintf("PCR %d is not zero, and %s says why", d.flags.pcr, log)
+		f.OK, f.Found = true, fmt.Sprintf("%s %d is not zero, and %s says why", kind, register, log)
 	default:
-		f.Found = fmt.Sprintf("PCR %d is not zero, and no log in the state folder says why", d.flags.pcr)
+		f.Found = fmt.Sprintf("%s %d is not zero, and no log in the state folder says why", kind, register)
 	}
 	return f
 }

@@ -12,7 +12,7 @@ import (
 type finding struct {
 	Name string `json:"name"`
 	OK   bool   `json:"ok"`
-	// Unused: it is hardware that this version does not use, there or not.
+	// Unused: it is hardware that a launch would not use, there or not.
 	Unused bool   `json:"unused,omitempty"`
 	Found  string `json:"found"`
 	Change string `json:"change,omitempty"`
@@ -29,7 +29,7 @@ one command that would change each. It changes nothing itself, but makes the sta
 folder where there is none.
 
 With --json each finding is one line: {name, ok, found, change}, and "unused" of
-hardware that this version does not use, there or not.`,
+hardware that a launch would not use, there or not.`,
 		Example: `  sworn doctor
   sworn doctor --tpm unix:/tmp/tpm/tpm.sock --json | jq -r 'select(.ok|not).name'`,
 		Args: noArguments,

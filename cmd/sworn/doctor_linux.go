@@ -42,6 +42,11 @@ type diagnosis struct {
 	provider bool
 	life     attest.Life
 	start    []attest.RegisterValue
+	// tee is the kind of confidential VM that a launch would use instead of the TPM,
+	// empty for none; teeError says why its register cannot be read. life and start are
+	// then its own.
+	tee      string
+	teeError error
 	// bootLog is the size of the firmware's event log, fileList that of the
 	// kernel's list of measured files as far as it explains its register; both in
 	// bytes, 0 for none. bootError says why they cannot be read.
@@ -60,6 +65,10 @@ func (a *app) diagnose(ctx context.Context, f doctorFlags) []finding {
 	defer cancel()
 	d := &diagnosis{flags: f, root: "/", uid: os.Geteuid(), facts: map[string]string{}, memory: map[string]string{}}
 	out := []finding{d.findTPM(ctx)}
+	out = append(out, d.findTEE(ctx)...)
+	if d.tee != "" && !out[0].OK {
+		out[0] = finding{Name: out[0].Name, Unused: true, Found: out[0].Found}
+	}
 	out = append(out, d.findHardware()...)
 	out = append(out, findSWTPM())
 	out = append(out, d.findIsolation(ctx)...)
@@ -141,7 +150,7 @@ func groupOf(name string) string {
 	return usual
 }
 
-// findHardware looks for other roots of trust than TPMs. This version uses none
+// findHardware looks for further roots of trust. This version launches with none
 // of them: it says so, and nobody takes what is there for what counts.
 func (d *diagnosis) findHardware() []finding {
 	var out []finding
@@ -150,11 +159,8 @@ func (d *diagnosis) findHardware() []finding {
 		what  string
 		paths []string
 	}{
-		{"AMD SEV-SNP guest", []string{"dev/sev-guest"}},
-		{"Intel TDX guest", []string{"dev/tdx_guest", "dev/tdx-guest"}},
 		{"Intel SGX", []string{"dev/sgx_enclave", "dev/sgx/enclave", "dev/sgx_provision"}},
 		{"AWS Nitro", []string{"dev/nsm"}},
-		{"configfs-tsm reports", []string{"sys/kernel/config/tsm/report"}},
 	} {
 		i := slices.IndexFunc(h.paths, func(p string) bool {
 			_, err := os.Lstat(filepath.Join(d.root, p))

@@ -124,7 +124,7 @@ func TestBusyTPM(t *testing.T) {
 }
 
 // Two launches on one TPM behind a resource manager: the second waits for the
-// first, or says who holds the TPM. Both records are good.
+// first, or says who holds the register. Both records are good.
 func TestConcurrentLaunches(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
@@ -136,7 +136,7 @@ func TestConcurrentLaunches(t *testing.T) {
 	second := m.begin(t, m.runArgs("second", copyFlags(), job(t), "copy")...)
 	_ = second.in.Close()
 	d := second.wait(t)
-	checkRefused(t, d, "holds the TPM", strconv.Itoa(first.cmd.Process.Pid))
+	checkRefused(t, d, "holds the register", strconv.Itoa(first.cmd.Process.Pid))
 	if d.took > 10*time.Second {
 		t.Errorf("said so after %v", d.took)
 	}

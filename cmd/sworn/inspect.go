@@ -26,11 +26,15 @@ func (a *app) inspectCommand() *cobra.Command {
 		Long: `Shows every field of a file that Sworn writes or reads, under the names of its
 manual and with units. The file is told by its content: a record; a binding
 statement, as bytes or in base64url; an event log, such as that of a state
-folder; a TPM's quote (TPMS_ATTEST); certificates, revocation lists and public
-keys, in DER or PEM; a time stamp of RFC 3161, its response or request; a policy;
-a report; a JSON schema; NexArt's bundles, packages, receipts, envelopes, key
-documents and snapshots; or a roots folder. Nothing is verified: use
-"sworn verify".
+folder; a TPM's quote (TPMS_ATTEST); a report of AMD SEV-SNP, and the table of
+certificates beside it; a quote of Intel TDX or SGX, and TCB info and QE identity
+as Intel's service answers; the report of Azure's paravisor; a document of AWS
+Nitro; what a firmware logged; certificates, with the extensions of AMD and Intel,
+revocation lists and public keys, in DER or PEM; a time stamp of RFC 3161, its
+response or request; a policy; a report; an appraisal; the description of a
+dm-verity volume; the transcript or key of an enrolment; a JSON schema; NexArt's
+bundles, packages, receipts, envelopes, key documents and snapshots; or a roots
+folder. Nothing is verified: use "sworn verify".
 
 With --json the same tree is one object {type, kind, sections}; sections and
 fields have a name, a value and fields. The values are texts, for people: a
@@ -170,7 +174,7 @@ func showCapsule(t *treeWriter, file []byte) error {
 	t.row(1, "inclusion", fmt.Sprintf("leaf %d of %d, path of %d hashes", c.Inclusion.Index, c.Inclusion.Size, len(c.Inclusion.Path)))
 	t.row(1, "evidence digest", fmt.Sprintf("%x (what a time stamp would have to cover)", attest.EvidenceDigest(c.Statement, c.Signature, c.Items)))
 	treeLog(t, c.Log)
-	treeEvidence(t, c.Evidence)
+	treeEvidence(t, c.Evidence, c.Collateral)
 	treeCollateral(t, c.Collateral)
 	return nil
 }

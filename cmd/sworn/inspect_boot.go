@@ -14,10 +14,10 @@ import (
 )
 
 // isBootLog reports whether a file begins as a firmware's event log (TCG PC Client
-// Platform Firmware Profile, 10.4.5.1): an event of register 0, of type EV_NO_ACTION,
-// that names the format.
+// Platform Firmware Profile, 10.4.5.1): an event of register 0, or 1 in confidential VMs,
+// of type EV_NO_ACTION, that names the format.
 func isBootLog(file []byte) bool {
-	return bytes.HasPrefix(file, []byte{0, 0, 0, 0, 3, 0, 0, 0}) && bytes.Contains(file[:min(64, len(file))], []byte("Spec ID Event0"))
+	return len(file) > 8 && file[0] <= 1 && bytes.Equal(file[1:8], []byte{0, 0, 0, 3, 0, 0, 0}) && bytes.Contains(file[:min(64, len(file))], []byte("Spec ID Event0"))
 }
 
 // isFileList reports whether a file begins as the kernel's list of measured files:
@@ -32,12 +32,45 @@ func isFileText(file []byte) bool {
 	return len(words) > 3 && string(words[0]) == strconv.Itoa(ima.Register) && bytes.HasPrefix(words[2], []byte("ima-"))
 }
 
-// showBootLog shows a firmware's event log.
+// showBootLog shows a firmware's event log: of a TPM's registers, or those of a
+// confidential VM, of which there are few, and one bank.
 func showBootLog(t *treeWriter, raw []byte) error {
 	l, err := bootlog.Parse(raw, bootlog.PCRs)
 	if err != nil {
 		return err
 	}
+	if len(l.Algs) == 1 && l.Algs[0].Alg == attest.SHA384 {
+		if ccel, err := bootlog.Parse(raw, bootlog.MRs); err == nil {
+			l = ccel
+		}
+	}
+	return treeBootLog(t, l, len(raw))
+}
+
+// showCCEL shows the firmware's log of a confidential VM.
+func showCCEL(t *treeWriter, raw []byte) error {
+	l, err := bootlog.Parse(raw, bootlog.MRs)
+	if err != nil {
+		return err
+	}
+	return treeBootLog(t, l, len(raw))
+}
+
+// registerName names a register of a firmware's log: PCRs count from 0, and the index 1
+// of a confidential VM is RTMR0 of a TD (UEFI 2.10, 38.4.1).
+func registerName(l *bootlog.Log, index uint32) string {
+	switch {
+	case l.Registers != bootlog.MRs:
+		return fmt.Sprintf("PCR %d", index)
+	case index == 0:
+		return "MRTD"
+	default:
+		return fmt.Sprintf("RTMR%d", index-1)
+	}
+}
+
+// treeBootLog shows the events of a firmware's log, and what their replay gives.
+func treeBootLog(t *treeWriter, l *bootlog.Log, size int) error {
 	bank := attest.SHA1
 	for _, a := range l.Algs {
 		if a.Alg.Accepted() {
@@ -45,7 +78,11 @@ func showBootLog(t *treeWriter, raw []byte) error {
 			break
 		}
 	}
-	t.head("firmware's event log", fmt.Sprintf("%d events, %d bytes; digests of bank %v. Nothing signs a log: a quote confirms it or not", len(l.Events), len(raw), bank))
+	whose := ""
+	if l.Registers == bootlog.MRs {
+		whose = "of a confidential VM (CCEL), "
+	}
+	t.head("firmware's event log", fmt.Sprintf("%s%d events, %d bytes; digests of bank %v. Nothing signs a log: a quote confirms it or not", whose, len(l.Events), size, bank))
 	for i := range l.Events {
 		e := &l.Events[i]
 		name := fmt.Sprintf("event %d", i)
@@ -53,7 +90,7 @@ func showBootLog(t *treeWriter, raw []byte) error {
 			t.row(1, name, fmt.Sprintf("not extended, %d bytes", len(e.Data)))
 			continue
 		}
-		t.row(1, name, fmt.Sprintf("PCR %d, %v:%x, called type %#x", e.Index, bank, e.Digest(bank), e.Type))
+		t.row(1, name, fmt.Sprintf("%s, %v:%x, called type %#x", registerName(l, e.Index), bank, e.Digest(bank), e.Type))
 		coverage, covered := e.Covered(bank)
 		if text := coveredText(covered); text != "" {
 			t.row(2, "its digest covers", text)
@@ -66,7 +103,7 @@ func showBootLog(t *treeWriter, raw []byte) error {
 		return err
 	}
 	for _, v := range values {
-		t.row(1, fmt.Sprintf("replay of PCR %d", v.Index), fmt.Sprintf("%x", v.Value))
+		t.row(1, "replay of "+registerName(l, v.Index), fmt.Sprintf("%x", v.Value))
 	}
 	return nil
 }
@@ -148,6 +185,14 @@ func treeCollateral(t *treeWriter, items []attest.Collateral) {
 			err = showBootLog(t, item.Data)
 		case verifier.CollateralIMA:
 			err = showFileList(t, item.Data)
+		case attest.CollateralCertificate:
+			err = showCertificate(t, item.Data)
+		case attest.CollateralCRL:
+			err = showCRL(t, item.Data)
+		case attest.CollateralTCBInfo, attest.CollateralQEIdentity:
+			err = treeDocument(t, &item)
+		case attest.CollateralCCEL:
+			err = showCCEL(t, item.Data)
 		}
 		if err != nil {
 			t.row(1, "refused", err.Error())

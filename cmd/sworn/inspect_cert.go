@@ -38,6 +38,7 @@ func treeCertificate(t *treeWriter, c *x509.Certificate) {
 	for _, e := range c.Extensions {
 		t.row(1, "extension", extensionText(e.Id, len(e.Value), e.Critical))
 	}
+	treeVendor(t, c)
 }
 
 // selfIssued says whether a certificate is its own issuer's.

@@ -13,6 +13,7 @@ import (
 	"github.com/sworn-run/sworn/attest"
 	"github.com/sworn-run/sworn/cer"
 	"github.com/sworn-run/sworn/internal/limits"
+	"github.com/sworn-run/sworn/nitro"
 	"github.com/sworn-run/sworn/tpm"
 	"github.com/sworn-run/sworn/verifier"
 )
@@ -33,8 +34,9 @@ const (
 )
 
 // inspectable says what inspect takes.
-const inspectable = "inspect knows records (capsules), statements, event logs (Sworn's, a firmware's, IMA's), quotes, certificates, revocation lists, public keys, " +
-	"time stamps, policies, reports, JSON schemas, NexArt bundles, packages, receipts, envelopes, key documents and snapshots, and roots folders; sworn appraise FOLDER reads more"
+const inspectable = "inspect knows records (capsules), statements, event logs (Sworn's, a firmware's, IMA's), quotes and reports of TPMs, SEV-SNP, TDX, SGX, " +
+	"Azure's paravisor and Nitro, TCB infos, QE identities, certificate tables, certificates, revocation lists, public keys, time stamps, policies, reports, " +
+	"appraisals, volume descriptions, enrolments, JSON schemas, NexArt bundles, packages, receipts, envelopes, key documents and snapshots, and roots folders; sworn appraise FOLDER reads more"
 
 // errUnknownKind is content that inspect does not know.
 var errUnknownKind = errors.New("the file is of no kind that is known here")
@@ -75,6 +77,16 @@ func kindOf(file []byte) (kind, error) {
 		return kind{"statement", showStatement}, nil
 	case bytes.HasPrefix(file, []byte(beginQuote)):
 		return kind{"quote", showQuote}, nil
+	case isSNPReport(file):
+		return kind{"SEV-SNP report", showSNPReport}, nil
+	case isQuote(file):
+		return kind{"TDX or SGX quote", showDCAPQuote}, nil
+	case bytes.HasPrefix(file, []byte(beginHCL)):
+		return kind{"report of a paravisor", showHCL}, nil
+	case nitro.IsDocument(file):
+		return kind{"Nitro document", showNitro}, nil
+	case isCertTable(file):
+		return kind{"certificate table", showCertTable}, nil
 	case isBootLog(file):
 		return kind{"firmware's event log", showBootLog}, nil
 	case isFileList(file):
@@ -105,7 +117,7 @@ func jsonKind(file []byte) (kind, error) {
 	if err := json.Unmarshal(file, &m); err != nil {
 		return kind{}, err
 	}
-	is := func(member, value string) bool { return string(m[member]) == `"`+value+`"` }
+	isType := func(value string) bool { return string(m["type"]) == `"`+value+`"` }
 	has := func(members ...string) bool {
 		for _, name := range members {
 			if m[name] == nil {
@@ -117,10 +129,22 @@ func jsonKind(file []byte) (kind, error) {
 	switch {
 	case has("statement", "evidence"), has("cer", "log"):
 		return kind{"record", showCapsule}, nil
-	case is("type", verifier.PolicyType):
+	case isType(verifier.PolicyType):
 		return kind{"policy", showPolicy}, nil
-	case is("type", verifier.ReportType):
+	case isType(verifier.ReportType):
 		return kind{"report", showReport}, nil
+	case isType(appraisalType):
+		return kind{"appraisal", showObject("appraisal", "as whoever made it says")}, nil
+	case isType("sworn.enroll.transcript/v1"):
+		return kind{"transcript of an enrolment", showObject("transcript of an enrolment", "as whoever made it says; what is base64 is DER or a TPM's structure")}, nil
+	case isType("sworn.enroll.key/v1"):
+		return kind{"enrolled key", showObject("enrolled key", "what the TPM needs to load it is not shown", "private", "auth")}, nil
+	case isType("sworn.dm-verity/v1"):
+		return kind{"description of a volume", showObject("description of a dm-verity volume", "data_blocks of 4,096 bytes, hash_offset in bytes")}, nil
+	case has("tcbInfo"):
+		return kind{"TCB info", showDocument(attest.CollateralTCBInfo)}, nil
+	case has("enclaveIdentity"):
+		return kind{"QE identity", showDocument(attest.CollateralQEIdentity)}, nil
 	case has("bundleType"):
 		return kind{"NexArt bundle", showBundle}, nil
 	case has("cer"):

@@ -196,7 +196,7 @@ func foreignSpecimens(tb testing.TB) []specimen {
 // The tree in JSON holds what the tree in text holds, and says of what kind the
 // file is.
 func TestInspectJSON(t *testing.T) {
-	for _, s := range slices.Concat(specimens(t), foreignSpecimens(t)) {
+	for _, s := range slices.Concat(specimens(t), foreignSpecimens(t), teeSpecimens(t)) {
 		name := filepath.Join(t.TempDir(), "file")
 		if err := os.WriteFile(name, s.file, 0o600); err != nil {
 			t.Fatal(err)

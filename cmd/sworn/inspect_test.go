@@ -97,7 +97,7 @@ func inspect(tb testing.TB, file []byte) (code int, stdout, stderr string) {
 
 // Every kind of file is told by its content, and shown.
 func TestInspectKinds(t *testing.T) {
-	for _, s := range slices.Concat(specimens(t), foreignSpecimens(t)) {
+	for _, s := range slices.Concat(specimens(t), foreignSpecimens(t), teeSpecimens(t)) {
 		t.Run(s.name, func(t *testing.T) {
 			code, out, errs := inspect(t, s.file)
 			if code != 0 || errs != "" {
@@ -177,7 +177,7 @@ func TestInspectRefuses(t *testing.T) {
 		"PEM with a tail": append(bytes.Clone(goldenFile(t, "roots/tpm-ak/SIMULATED-tpm-maker.pem")), "tail"...),
 		"a key":           []byte("-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n"),
 	}
-	for _, s := range slices.Concat(specimens(t), foreignSpecimens(t)) {
+	for _, s := range slices.Concat(specimens(t), foreignSpecimens(t), teeSpecimens(t)) {
 		if len(s.file) > 0 && s.name != "report" && s.name != "policy" && !strings.Contains(s.name, "PEM") {
 			files[s.name+", cut"] = s.file[:len(s.file)-2]
 		}
@@ -194,7 +194,7 @@ func TestInspectRefuses(t *testing.T) {
 // nothing that a terminal would obey.
 func FuzzInspect(f *testing.F) {
 	n := 0
-	for _, s := range slices.Concat(specimens(f), foreignSpecimens(f)) {
+	for _, s := range slices.Concat(specimens(f), foreignSpecimens(f), teeSpecimens(f)) {
 		f.Add(s.file)
 		n++
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"crypto/sha256"
-	"crypto/x509"
 	"encoding/hex"
 	"fmt"
 	"strings"
@@ -10,7 +9,6 @@ import (
 
 	"github.com/sworn-run/sworn/attest"
 	"github.com/sworn-run/sworn/cer"
-	"github.com/sworn-run/sworn/tpm"
 	"github.com/sworn-run/sworn/verifier"
 )
 
@@ -181,41 +179,5 @@ func factUnit(kind, name string) string {
 		return " (0: no limit)"
 	default:
 		return ""
-	}
-}
-
-func treeEvidence(t *treeWriter, evidence []attest.Evidence) {
-	for i := range evidence {
-		ev := &evidence[i]
-		t.head("evidence", fmt.Sprintf("slot %d, format %d", ev.Slot, ev.Format))
-		var certificates [][]byte
-		for _, p := range ev.Parts {
-			t.row(1, p.Name, fmt.Sprintf("%d bytes", len(p.Data)))
-			if p.Name == tpm.PartCertificate {
-				certificates = append(certificates, p.Data)
-			}
-		}
-		for _, s := range verifier.Schemes() {
-			if s.Describe().Format != ev.Format {
-				continue
-			}
-			claims, err := s.Verify(ev, &attest.Anchors{}, time.Now())
-			if err != nil {
-				t.row(1, s.Describe().Name, "refused: "+err.Error())
-				continue
-			}
-			t.row(1, s.Describe().Name, "what the parts say")
-			for _, d := range claims.Details {
-				t.row(2, d.Name, d.Value)
-			}
-			for _, r := range claims.Registers {
-				t.row(2, fmt.Sprintf("register %d (%v)", r.Index, r.Bank), hex.EncodeToString(r.Value))
-			}
-		}
-		for _, der := range certificates {
-			if c, err := x509.ParseCertificate(der); err == nil {
-				treeCertificate(t, c)
-			}
-		}
 	}
 }

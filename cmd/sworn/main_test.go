@@ -74,6 +74,7 @@ func TestScripts(t *testing.T) {
 			"flip":     flip,
 			"freeport": freeport,
 			"listens":  listens,
+			"vendors":  vendors,
 		},
 	})
 }

@@ -25,7 +25,7 @@ keys, over which components. It is a JSON file; its schema: sworn policy schema.
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.policyFromRecord(), a.policyFromBoot(), a.policyCheck(), a.policySchema())
+	cmd.AddCommand(a.policyFromRecord(), a.policyFromBoot(), a.policyFromLaunch(), a.policyCheck(), a.policySchema())
 	a.addPolicyPlatform(cmd)
 	return cmd
 }
@@ -90,7 +90,7 @@ func (a *app) fromRecord(record, roots, name, out string, waive []string, sigsto
 		switch {
 		case hint != "":
 		case store == nil:
-			hint = "say whose TPMs you trust: --roots DIR (sworn explain slot.identity)"
+			hint = "say whose hardware you trust: --roots DIR (sworn explain slot.identity)"
 		default:
 			hint = `inspect it with "sworn verify --explain"; waive a required check with --waive ID="reason"`
 		}

@@ -382,10 +382,22 @@ func (a *app) noteRooted(b *verifier.BootPolicy) {
 	}
 }
 
+// statementOnly reports whether no register keeps the log of any record that the policy
+// accepts, so that a rooted launcher is what log.sole rests on.
+func statementOnly(p *verifier.Policy) bool {
+	for _, s := range verifier.Schemes() {
+		d := s.Describe()
+		if _, ok := p.Formats[d.Name]; ok && d.Anchor == attest.AnchorRegister {
+			return false
+		}
+	}
+	return true
+}
+
 // unwaive drops the waivers that reference values make needless, and returns whose.
 func unwaive(p *verifier.Policy) (dropped []string) {
 	p.Waive = slices.DeleteFunc(p.Waive, func(w verifier.Waiver) bool {
-		needless := w.Check == "slot.measurement" || w.Check == "launcher.rooted"
+		needless := w.Check == "slot.measurement" || w.Check == "launcher.rooted" || w.Check == "log.sole" && statementOnly(p)
 		if needless {
 			dropped = append(dropped, w.Check)
 		}

@@ -56,6 +56,10 @@ type deviceFlags struct {
 	// vmpl is the privilege level to report from, if vmplGiven.
 	vmpl      uint
 	vmplGiven bool
+	// sgx is the platform that quotes an enclave, if it is simulated: simulator:DIR.
+	sgx string
+	// inside tells that the job runs within the launcher, as an enclave's has to.
+	inside bool
 	// metadata is where Azure's instance metadata service is; empty for its address.
 	metadata string
 }
@@ -64,6 +68,7 @@ type deviceFlags struct {
 type runFlags struct {
 	jobFlags
 	deviceFlags
+	collateralFlags
 	output, record, nonce, disclose, isolation, state string
 	timeout                                           time.Duration
 	proc, quiet                                       bool
@@ -98,9 +103,10 @@ func (d *deviceFlags) register(cmd *cobra.Command) {
 	fl.Uint32Var(&d.pcr, "pcr", 13, "the PCR that anchors the log, 0 to 15")
 	fl.StringVar(&d.bank, "bank", "", "the `BANK` the statement names (default sha256 where active)")
 	fl.StringVar(&d.ak, "ak", "auto", "attestation key: `auto` (the first there is), enrolled (by \"sworn enroll\"), provider (from NV, certified) or child (made here)")
-	fl.StringArrayVar(&d.tee, "tee", []string{teeAuto}, "the `KIND` of evidence (repeatable: one slot each): tpm, sev-snp, tdx, azure-snp, azure-tdx, or auto: the TPM that --tpm names, else TDX, SEV-SNP or a TPM, the first that is there")
+	fl.StringArrayVar(&d.tee, "tee", []string{teeAuto}, "the `KIND` of evidence (repeatable: one slot each): tpm, sev-snp, tdx, azure-snp, azure-tdx, sgx, or auto: the TPM that --tpm names, else TDX, SEV-SNP or a TPM, the first that is there")
 	fl.UintVar(&d.vmpl, "vmpl", 0, "the VMPL that SEV-SNP reports from, 0 to 3 (default: the guest's own)")
 	fl.StringVar(&d.metadata, "metadata", "", "the `URL` of Azure's instance metadata service (default http://169.254.169.254)")
+	fl.StringVar(&d.sgx, "sgx", "", "with --tee sgx: quote on a simulated SGX platform, `simulator:DIR`, whose vendor is in DIR (sworn simulate vendor --intel); it is no enclave, and is worth nothing outside of tests")
 	choices(cmd, "ak", "auto", "enrolled", "provider", "child")
 	choices(cmd, "bank", "sha256", "sha384", "sha512")
 	choices(cmd, "tee", teeNames()...)
@@ -112,7 +118,8 @@ func (a *app) runCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run [flags] -- COMMAND [ARGUMENT...]",
 		Short: "Run one job attested and write its record",
-		Long: `Measures the command's binary, libraries, weights and configuration into a TPM,
+		Long: `Measures the command's binary, libraries, weights and configuration into a register
+of a TPM or a TD (SEV-SNP has none: there the signed statement carries their log),
 runs it in a closed root that holds exactly the measured files, and writes one
 record. Placeholders in the command: {weights} {weights:NAME} {weights.dir}
 {weights.dir:NAME} {config} {config:NAME} {input} {output} {param:NAME}.
@@ -126,6 +133,7 @@ and its record says so, 2 there is no record.`,
 	}
 	f.jobFlags.register(cmd)
 	f.deviceFlags.register(cmd)
+	f.collateralFlags.register(cmd)
 	fl := cmd.Flags()
 	fl.StringVar(&f.output, "output", "", "write the job's output to `FILE` (default standard output)")
 	fl.StringVar(&f.record, "record", "", "write the record to `FILE` (required)")
@@ -328,6 +336,10 @@ func (a *app) runJob(ctx context.Context, f *runFlags, command []string) error {
 	if output != nil {
 		defer output.abandon()
 	}
+	collect, err := f.collect(o.Log)
+	if err != nil {
+		return err
+	}
 	dev, err := f.openAll(ctx, f.state)
 	if err != nil {
 		return err
@@ -338,7 +350,7 @@ func (a *app) runJob(ctx context.Context, f *runFlags, command []string) error {
 	pipe := make(chan os.Signal, 1)
 	signal.Notify(pipe, syscall.SIGPIPE)
 	defer signal.Stop(pipe)
-	o.Device = dev.device
+	o.Device, o.Device.Collect = dev.device, collect
 	sink := &sink{w: o.Stdout}
 	o.Stdout = sink
 	bar := a.progress(f.quiet)
@@ -354,7 +366,7 @@ func (a *app) runJob(ctx context.Context, f *runFlags, command []string) error {
 	if err := f.keep(record, output, res.Capsule); err != nil {
 		return a.keepOutput(output, f.output, err)
 	}
-	return a.summary(f, o.Plan.Command(), res)
+	return a.summary(f, dev, o.Plan.Command(), res)
 }
 
 // options turns flags into a launch, but for its streams and its device.
@@ -438,12 +450,9 @@ func selfCheck(capsule []byte) error {
 }
 
 // summary tells what was done, on standard error.
-func (a *app) summary(f *runFlags, command []string, r *launch.Result) error {
+func (a *app) summary(f *runFlags, o *opened, command []string, r *launch.Result) error {
 	if !f.quiet {
-		var banks []string
-		for _, b := range r.Banks {
-			banks = append(banks, b.String())
-		}
+		into := registerText(o, r.Banks)
 		how := fmt.Sprintf("exit %d", r.Exit.Code)
 		switch {
 		case r.Exit.Timeout:
@@ -455,8 +464,8 @@ func (a *app) summary(f *runFlags, command []string, r *launch.Result) error {
 		if r.Counter > 0 {
 			number = fmt.Sprintf("   counter %d", r.Counter)
 		}
-		_, _ = fmt.Fprintf(a.stderr, "measured %d files, %s, into PCR %d (%s)   ran %s, %s, %.2f s%s   record %s (%s)\n",
-			r.Files, sizeText(r.Bytes), f.pcr, strings.Join(banks, ", "), line(filepath.Base(command[0])), how,
+		_, _ = fmt.Fprintf(a.stderr, "measured %d files, %s, into %s   ran %s, %s, %.2f s%s   record %s (%s)\n",
+			r.Files, sizeText(r.Bytes), into, line(filepath.Base(command[0])), how,
 			r.Exit.Duration.Seconds(), number, line(f.record), sizeText(uint64(len(r.Capsule))))
 		a.noteOpen(r.Isolation)
 	}

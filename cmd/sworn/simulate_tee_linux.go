@@ -45,9 +45,18 @@ alone, in a mount namespace of its own; this needs root. On Azure a paravisor in
 a software TPM (--tpm) takes their place; $SWORN_TPM and $SWORN_METADATA say where it and
 its metadata service are.
 
-Prints what is measured of the guest, as policies name it. Exit status: the command's.`,
-		Example: `  sworn simulate tee --dir /tmp/vendors --tee sev-snp --product Milan -- sworn run --tee sev-snp ...
-  sworn simulate tee --dir /tmp/vendors --tee tdx`,
+Without a command, prints what is measured of the guest, as policies name it. Exit
+status: the command's, or 128 and the signal that ended it.
+
+A record needs the vendor's revocation list as well: serve it, and name the service to
+"sworn run" (--kds, --pcs), which asks the real vendor otherwise. Verify with the roots
+of the folder, DIR/roots. Nothing was launched before the launcher, so a policy has to
+waive launcher.rooted and, for SEV-SNP, log.sole.`,
+		Example: `  sworn simulate tee --dir /tmp/vendors --tee tdx
+  sworn simulate vendor --dir /tmp/vendors --amd Milan --serve 127.0.0.1:8081 &
+  sworn simulate tee --dir /tmp/vendors --tee sev-snp -- sworn run --kds http://127.0.0.1:8081 --record job.cer.json -- echo hello
+  sworn policy from-record job.cer.json --roots /tmp/vendors/roots -o policy.json --waive launcher.rooted=simulated --waive log.sole=simulated
+  sworn verify --policy policy.json --roots /tmp/vendors/roots job.cer.json`,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.simulateTEE(cmd.Context(), &f, args) },
 	}
 	fl := cmd.Flags()
@@ -216,9 +225,11 @@ func (f *teeFlags) newTD(now time.Time) (*simulatedGuest, error) {
 // enterGuest runs this command again in a mount namespace of its own.
 func (a *app) enterGuest(ctx context.Context) error {
 	cmd := exec.CommandContext(ctx, "/proc/self/exe", os.Args[1:]...)
+	cmd.Args[0] = os.Args[0]
 	cmd.Env = append(os.Environ(), guestMark+"=1")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = a.stdin, a.stdout, a.stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS, Pdeathsig: syscall.SIGTERM}
+	endInOrder(cmd)
+	cmd.SysProcAttr.Unshareflags = unix.CLONE_NEWNS
 	err := cmd.Run()
 	if errors.Is(err, syscall.EPERM) {
 		return wrap(fmt.Errorf("making a mount namespace: %w", err), "run as root")
@@ -276,14 +287,31 @@ func (a *app) runSimulated(ctx context.Context, command, env []string) error {
 	}
 	cmd.Env = append(cmd.Env, env...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = a.stdin, a.stdout, a.stderr
+	endInOrder(cmd)
 	return childStatus(cmd.Run())
 }
 
-// childStatus turns how a command ended into how this one ends.
+// endInOrder has a command ended by a signal that it can clean up after, when this one
+// is ended, and killed only if it takes its time.
+func endInOrder(cmd *exec.Cmd) {
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 10 * time.Second
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+}
+
+// childStatus turns how a command ended into how this one ends, as shells do: 128 and
+// the number of the signal that ended it.
 func childStatus(err error) error {
-	var exit *exec.ExitError
-	if errors.As(err, &exit) && exit.ExitCode() > 0 {
-		return &statusError{code: exit.ExitCode(), hint: noHint}
+	exit, ok := errors.AsType[*exec.ExitError](err)
+	switch {
+	case err == nil:
+		return nil
+	case !ok:
+		return wrap(err, "give a command that can be run, behind --")
 	}
-	return err
+	code := exit.ExitCode()
+	if w, ok := exit.Sys().(syscall.WaitStatus); ok && w.Signaled() {
+		code = 128 + int(w.Signal())
+	}
+	return &statusError{code: code, hint: noHint}
 }

@@ -13,7 +13,6 @@ import (
 	"github.com/sworn-run/sworn/sev/sevdev"
 	"github.com/sworn-run/sworn/tdx/tdxdev"
 	"github.com/sworn-run/sworn/tpm/tpmdev"
-	"github.com/sworn-run/sworn/verifier"
 )
 
 // The names of --tee, as policies have them, and the one that stands for what there is.
@@ -24,12 +23,13 @@ const (
 	teeTDX      = "tdx"
 	teeAzureSNP = "azure-snp"
 	teeAzureTDX = "azure-tdx"
+	teeSGX      = "sgx"
 )
 
 // teeNames are the values of --tee. Of several slots, the first of these comes first: a
 // register that keeps the log, where there is one.
 func teeNames() []string {
-	return []string{teeAuto, teeAzureSNP, teeAzureTDX, teeTPM, teeTDX, teeSNP}
+	return []string{teeAuto, teeAzureSNP, teeAzureTDX, teeTPM, teeTDX, teeSNP, teeSGX}
 }
 
 // opened are the devices of one launch.
@@ -69,12 +69,32 @@ func (d *deviceFlags) checkTEE() error {
 		return usage("--tee tpm --tee sev-snp", "--tee auto chooses one kind of evidence, and another is given too")
 	case tpms > 1:
 		return usage("give one of --tee tpm, azure-snp, azure-tdx", "two slots of one TPM say no more than one")
-	case tpms == 0 && d.nv != "" && !slices.Contains(d.tee, teeAuto):
-		return usage("add --tee tpm, or leave --tpm-nv out", "--tpm-nv counts launches in a TPM, and none is used")
+	case tpms == 0 && d.usesTPM() != "" && !slices.Contains(d.tee, teeAuto):
+		return usage("add --tee tpm, or leave "+d.usesTPM()+" out", "%s is about a TPM, and none is used", d.usesTPM())
+	case d.metadata != "" && !slices.Contains(d.tee, teeAzureSNP) && !slices.Contains(d.tee, teeAzureTDX):
+		return usage("add --tee azure-snp or azure-tdx, or leave --metadata out", "--metadata is about Azure, and neither kind of evidence made there is asked for")
+	case d.vmplGiven && !slices.Contains(d.tee, teeSNP) && !slices.Contains(d.tee, teeAuto):
+		return usage("add --tee sev-snp, or leave --vmpl out", "--vmpl is about SEV-SNP, which is not used")
 	case d.vmpl > 3:
 		return usage("--vmpl 0", "--vmpl %d: want 0 to 3", d.vmpl)
 	}
-	return nil
+	return d.checkSGX()
+}
+
+// usesTPM returns the first flag given that is about a TPM; empty for none.
+func (d *deviceFlags) usesTPM() string {
+	switch {
+	case d.tpm != "":
+		return "--tpm"
+	case d.nv != "":
+		return "--tpm-nv"
+	case d.bank != "":
+		return "--bank"
+	case d.ak != "auto":
+		return "--ak"
+	default:
+		return ""
+	}
 }
 
 // choose returns what --tee auto stands for here: the TPM that was named, else the
@@ -88,13 +108,24 @@ func (d *deviceFlags) choose(ctx context.Context) []string {
 	if d.tpm != "" || d.nv != "" {
 		return []string{teeTPM}
 	}
-	if ok, _ := tdxdev.Probe(ctx, tdxdev.Options{}); ok {
-		return []string{teeTDX}
+	td, _ := tdxdev.Probe(ctx, tdxdev.Options{})
+	snp, _ := sevdev.Probe(ctx, sevdev.Options{})
+	return []string{chooseTEE(false, td, snp)}
+}
+
+// chooseTEE is what --tee auto stands for where a TPM was named or not, and the interfaces
+// of a TD and of an SEV-SNP guest are there or not.
+func chooseTEE(named, td, snp bool) string {
+	switch {
+	case named:
+		return teeTPM
+	case td:
+		return teeTDX
+	case snp:
+		return teeSNP
+	default:
+		return teeTPM
 	}
-	if ok, _ := sevdev.Probe(ctx, sevdev.Options{}); ok {
-		return []string{teeSNP}
-	}
-	return []string{teeTPM}
 }
 
 // openAll opens the devices of a launch. The caller closes them.
@@ -107,6 +138,8 @@ func (d *deviceFlags) openAll(ctx context.Context, state string) (*opened, error
 			err = o.addSNP(ctx, d, i == 0)
 		case teeTDX:
 			err = o.addTDX(ctx, i == 0)
+		case teeSGX:
+			err = o.addSGX(ctx, d, i == 0)
 		default:
 			err = o.addTPM(ctx, d, state, name)
 		}
@@ -200,12 +233,18 @@ func (o *opened) addTDX(ctx context.Context, first bool) error {
 	return nil
 }
 
-// formatName returns the name of a format.
-func formatName(f attest.Format) string {
-	for _, s := range verifier.Schemes() {
-		if d := s.Describe(); d.Format == f {
-			return d.Name
-		}
+// registerText says what keeps the log of a launch.
+func registerText(o *opened, banks []attest.Alg) string {
+	var names []string
+	for _, b := range banks {
+		names = append(names, b.String())
 	}
-	return fmt.Sprintf("format %d", f)
+	switch kind := o.names[0]; {
+	case o.device.Measurer == nil:
+		return "the statement (" + kind + ")"
+	case kind == teeTDX:
+		return fmt.Sprintf("RTMR %d", o.device.Register)
+	default:
+		return fmt.Sprintf("PCR %d (%s)", o.device.Register, strings.Join(names, ", "))
+	}
 }

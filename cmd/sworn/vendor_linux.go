@@ -175,11 +175,7 @@ func (a *app) serveVendors(ctx context.Context, address string, kds *amd.KDS, pc
 	if err != nil {
 		return wrap(err, "--serve 127.0.0.1:8081, an address of this machine that is free")
 	}
-	mux := http.NewServeMux()
-	mux.Handle("/vcek/", kds)
-	mux.Handle("/vlek/", kds)
-	mux.Handle("/", pcs)
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Handler: services(kds, pcs), ReadHeaderTimeout: 10 * time.Second}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
 	if _, err := fmt.Fprintf(a.stdout, "serve  http://%s\n", l.Addr()); err != nil {
@@ -190,4 +186,13 @@ func (a *app) serveVendors(ctx context.Context, address string, kds *amd.KDS, pc
 		return wrap(err, noHint)
 	}
 	return nil
+}
+
+// services answers as AMD's service does, and as Intel's.
+func services(kds *amd.KDS, pcs *intel.PCS) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/vcek/", kds)
+	mux.Handle("/vlek/", kds)
+	mux.Handle("/", pcs)
+	return mux
 }

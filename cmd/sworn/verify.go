@@ -245,7 +245,7 @@ func hintAgainst(name string, r *verifier.Report, in verifier.Input) string {
 	case in.Policy == nil && r.Genuine() != nil:
 		return "see every check: sworn verify --explain " + name
 	case in.Roots == nil && (in.Policy == nil || id == "slot.identity"):
-		return "say whose TPMs you trust: --roots DIR (sworn explain slot.identity)"
+		return "say whose hardware you trust: --roots DIR (sworn explain slot.identity)"
 	case in.Policy == nil:
 		return "make a policy from a known-good record: sworn policy from-record RECORD --roots DIR -o policy.json"
 	case id == "series.complete" && in.Policy.Series == verifier.SeriesCounter:

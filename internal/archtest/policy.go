@@ -45,6 +45,10 @@ const directions = `
 	cer, tpm/tpmdev
 	< internal/enroll;
 
+	# What vendors publish, from the network (docs/decisions/0023-collateral.md).
+	cer, TEE
+	< internal/collect;
+
 	# Attesters are handed in.
 	cer
 	< internal/launch;
@@ -55,7 +59,7 @@ const directions = `
 	verifier
 	< cmd/sworn-wasm;
 
-	verifier, DEVICE, simulator, internal/launch, internal/enroll, testdata
+	verifier, DEVICE, simulator, internal/launch, internal/enroll, internal/collect, testdata
 	< cmd, examples, bench;
 `
 

@@ -84,6 +84,9 @@ func (a *appraiser) sort(items []attest.Collateral) {
 				a.lists = append(a.lists, list{l, i})
 			}
 		case attest.CollateralTCBInfo, attest.CollateralQEIdentity:
+			if len(a.documents[c.Kind]) == maxDocuments {
+				continue
+			}
 			d, err := parseDocument(c, i)
 			if err != nil {
 				a.unread[c.Kind] = err
@@ -101,7 +104,7 @@ func (a *appraiser) use(index int, what string, from, until time.Time) {
 
 // appraise judges everything.
 func (a *appraiser) appraise(anchors *attest.Anchors) *Appraisal {
-	out := &Appraisal{Details: a.q.details()}
+	out := &Appraisal{Details: a.q.Details()}
 	if bad := a.checkChain(); bad != "" {
 		out.Identity.Finding = attest.Finding{Status: attest.Failed, Detail: "the certificate of " + subject(a.q.chain[0]) + " " + bad}
 		return out.without()
@@ -243,7 +246,7 @@ func (a *appraiser) choose(kind string, signers []*supplied) (*document, attest.
 		a.signers = append(a.signers, bestSigner)
 	}
 	if bestRank == stale {
-		return best, attest.Finding{Detail: fmt.Sprintf("the %s is not current at %s: it is of %s", name, a.at.UTC().Format(time.RFC3339), best.dates.String())}
+		return best, attest.Finding{Detail: fmt.Sprintf("the %s is not current at %s: it is of %s", name, a.at.UTC().Format(time.RFC3339), best.String())}
 	}
 	return best, attest.Finding{Status: attest.Passed}
 }
@@ -256,7 +259,7 @@ func (d *document) newer(e *document) bool {
 // rank finds out how far a document can be used, and who signed it.
 func (a *appraiser) rank(d *document, signers []*supplied) (rank, *supplied) {
 	for _, s := range signers {
-		if !verifyRaw(p256(s.Certificate), d.raw, d.signature) {
+		if !verifyDigest(p256(s.Certificate), d.digest, d.signature) {
 			continue
 		}
 		switch {

@@ -199,7 +199,7 @@ func TestIncoherent(t *testing.T) {
 		items[index].Data = must(dcaptest.Answer(f.Signer, member, document))(t)
 		return items
 	}
-	other := must(dcaptest.New(testTime))(t)
+	other := must(dcaptest.New(testTime, "other"))(t)
 	foreign := must(other.Collateral(true))(t)
 	mixed := slices.Clone(f.items)
 	mixed[0] = foreign[0]
@@ -268,13 +268,17 @@ func TestRevocation(t *testing.T) {
 	with := func(index int, c ...attest.Collateral) []attest.Collateral {
 		return slices.Concat(f.items[:index], c, f.items[index+1:])
 	}
+	behind := func(c attest.Collateral) attest.Collateral {
+		return attest.Collateral{Kind: c.Kind, Data: append(c.Data, 0)}
+	}
+
 	day := func(n int) time.Time { return testTime.AddDate(0, 0, n) }
 	// Another certificate of the PCK's key, which alone is in the list.
 	twin := must(f.Sign(&f.CA, &x509.Certificate{
 		SerialNumber: big.NewInt(4711), Subject: f.PCK.Cert.Subject, NotBefore: day(-2), NotAfter: day(2), KeyUsage: x509.KeyUsageDigitalSignature,
 	}, f.PCK.Key))(t)
 	// A list of the same name by somebody else.
-	other := must(dcaptest.New(testTime))(t)
+	other := must(dcaptest.New(testTime, "other"))(t)
 	pck, ca, signer := f.PCK.Cert.SerialNumber, f.CA.Cert.SerialNumber, f.Signer.Cert.SerialNumber
 	for name, tc := range map[string]struct {
 		items []attest.Collateral
@@ -290,6 +294,8 @@ func TestRevocation(t *testing.T) {
 		"expired, revoked": {with(3, of(f.CA, day(-40), day(-10), pck)), attest.Failed},
 		"of the future":    {with(3, of(f.CA, day(1), day(10))), attest.NotEstablished},
 		"of a stranger":    {with(3, list(other.CA)), attest.NotEstablished},
+		"a byte behind it": {with(3, behind(list(f.CA))), attest.NotEstablished},
+		"a list behind it": {with(3, attest.Collateral{Kind: attest.CollateralCRL, Data: slices.Concat(list(f.CA).Data, list(f.CA, pck).Data)}), attest.NotEstablished},
 		"newer says so":    {with(3, of(f.CA, day(-9), day(9)), of(f.CA, day(-1), day(9), pck)), attest.Failed},
 		"older said so":    {with(3, of(f.CA, day(-9), day(9), pck), of(f.CA, day(-1), day(9))), attest.Passed},
 		"newer is stale":   {with(3, of(f.CA, day(-9), day(9)), of(f.CA, day(-5), day(-1), pck)), attest.Passed},
@@ -348,7 +354,7 @@ func TestCopies(t *testing.T) {
 	certificate := func(c *x509.Certificate) attest.Collateral {
 		return attest.Collateral{Kind: attest.CollateralCertificate, Data: c.Raw}
 	}
-	other := must(dcaptest.New(testTime))(t)
+	other := must(dcaptest.New(testTime, "other"))(t)
 	// The CA's certificate, issued anew over the same key.
 	t2 := *f.CA.Cert
 	t2.SerialNumber, t2.NotBefore = big.NewInt(77), testTime.AddDate(0, -1, 0)
@@ -411,11 +417,34 @@ func TestSigners(t *testing.T) {
 	}
 }
 
+// TestManySigners: who supplies signers and documents in numbers makes nobody try each by
+// each; those beyond the limits count for nothing.
+func TestManySigners(t *testing.T) {
+	f := newFixture(t, true)
+	var items []attest.Collateral
+	for i := range maxSigners {
+		c := *f.Signer.Cert
+		c.SerialNumber, c.RawSubject = big.NewInt(int64(i+1)), nil
+		items = append(items, attest.Collateral{Kind: attest.CollateralCertificate, Data: must(f.Sign(&f.Root, &c, f.Signer.Key))(t).Cert.Raw})
+	}
+	if a := f.appraise(t, slices.Concat(items[1:], f.items)); !a.passes() || len(a.Used)+len(a.Spare) != len(items)-1+len(f.items) {
+		t.Errorf("within the limit: %+v", a)
+	}
+	if a := f.appraise(t, slices.Concat(items, f.items)); !a.passes() || len(a.Used)+len(a.Spare) != len(items)+len(f.items)-1 {
+		t.Errorf("a signer more: %+v", a)
+	}
+	i := slices.IndexFunc(f.items, func(c attest.Collateral) bool { return c.Kind == attest.CollateralTCBInfo })
+	documents := slices.Repeat([]attest.Collateral{f.items[i]}, maxDocuments)
+	if a := f.appraise(t, slices.Concat(f.items, documents)); !a.passes() || len(a.Used)+len(a.Spare) != len(f.items)+maxDocuments-1 {
+		t.Errorf("a document more: %+v", a)
+	}
+}
+
 // TestForgedChain: a chain inside the evidence proves nothing by being there.
 func TestForgedChain(t *testing.T) {
 	f := newFixture(t, true)
 	q := must(ParseQuote(f.quote))(t)
-	other := must(dcaptest.New(testTime))(t)
+	other := must(dcaptest.New(testTime, "other"))(t)
 	wrong := other.Anchors()
 	for name, tc := range map[string]struct {
 		anchors *attest.Anchors
@@ -482,7 +511,7 @@ func TestChain(t *testing.T) {
 			f.PCK = must(f.Issue(&f.CA, "Intel SGX PCK Certificate", nil))(t)
 		},
 		"CA by another": func(t *testing.T, f *fixture) {
-			other := must(dcaptest.New(testTime))(t)
+			other := must(dcaptest.New(testTime, "other"))(t)
 			f.CA = other.CA
 			f.PCK = must(f.Issue(&f.CA, "Intel SGX PCK Certificate", nil))(t)
 		},

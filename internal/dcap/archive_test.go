@@ -154,7 +154,7 @@ func TestPlatformStatusKept(t *testing.T) {
 // TestDocumentForm refuses documents with a member missing, null, of another type or out
 // of its bounds, each in a value that is properly signed.
 func TestDocumentForm(t *testing.T) {
-	v := must(dcaptest.New(testTime))(t)
+	v := must(dcaptest.New(testTime, "Intel"))(t)
 	info, qe := v.NewTCBInfo(true).JSON(), v.NewQEIdentity(true).JSON()
 	if _, err := parseTCBInfo([]byte(info), &document{}); err != nil {
 		t.Fatal(err)

@@ -18,14 +18,15 @@ type list struct {
 	index int
 }
 
-// parseList parses a list; nil if it is none, or one whose meaning depends on an
-// extension that is not understood, as that of a part of a list does.
+// parseList parses a list; nil if it is none, if anything stands behind it, or if its
+// meaning depends on an extension that is not understood, as that of a part of a list
+// does.
 func parseList(der []byte) *x509.RevocationList {
 	if len(der) > maxCRL {
 		return nil
 	}
 	l, err := x509.ParseRevocationList(bytes.Clone(der))
-	if err != nil || l.NextUpdate.IsZero() || !l.ThisUpdate.Before(l.NextUpdate) {
+	if err != nil || len(l.Raw) != len(der) || l.NextUpdate.IsZero() || !l.ThisUpdate.Before(l.NextUpdate) {
 		return nil
 	}
 	for _, e := range l.Extensions {

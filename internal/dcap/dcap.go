@@ -49,6 +49,8 @@ const (
 	maxIdentities = 256
 	maxAdvisories = 1024
 	maxText       = 128
+	maxSigners    = 8  // certificates of who signs documents
+	maxDocuments  = 32 // of a kind
 )
 
 // TEE is the type of trusted execution environment in a quote's header.

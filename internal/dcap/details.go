@@ -1,14 +1,18 @@
 package dcap
 
 import (
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/sworn-run/sworn/attest"
 )
 
-// details returns header, QE report and PCK under the names of the manuals.
-func (q *Quote) details() []attest.Detail {
+// Details returns header, QE report and PCK under the names of the manuals. Nothing is
+// verified by it.
+func (q *Quote) Details() []attest.Detail {
 	out := []attest.Detail{
 		detail("quote version", fmt.Sprint(q.Version)),
 		detail("TEE type", fmt.Sprintf("%v (0x%02x)", q.TEE, uint32(q.TEE))),
@@ -24,18 +28,48 @@ func (q *Quote) details() []attest.Detail {
 	for _, d := range q.QE.Details() {
 		out = append(out, detail("QE "+d.Name, d.Value))
 	}
-	p := q.PCK
 	out = append(out,
 		detail("QE authentication data", fmt.Sprintf("%x", q.qeAuth)),
 		detail("PCK issuer", q.chain[1].Subject.CommonName),
-		detail("PCK serial", fmt.Sprintf("%x", q.chain[0].SerialNumber)),
+		detail("PCK serial", fmt.Sprintf("%x", q.chain[0].SerialNumber)))
+	return append(out, q.PCK.details()...)
+}
+
+// Signatures returns the key and the signatures of the quote, which what it says does not
+// tell of.
+func (q *Quote) Signatures() []attest.Detail {
+	return []attest.Detail{
+		detail("attestation key", fmt.Sprintf("%x (X, Y on P-256)", q.key)),
+		detail("signature", fmt.Sprintf("%x (r, s by the attestation key, over header and body)", q.signature)),
+		detail("QE report signature", fmt.Sprintf("%x (r, s by the PCK, over the QE's report)", q.qeSignature)),
+	}
+}
+
+// PCKDetails returns what a certificate says of its platform under the names of the PCK
+// profile; nil for one without the extension. Nothing is verified. The error wraps
+// [attest.ErrForm].
+func PCKDetails(c *x509.Certificate) ([]attest.Detail, error) {
+	if !slices.ContainsFunc(c.Extensions, func(e pkix.Extension) bool { return e.Id.Equal(pckOID()) }) {
+		return nil, nil
+	}
+	p, err := parsePCK(c)
+	if err != nil {
+		return nil, fmt.Errorf("parsing a PCK certificate: %w", err)
+	}
+	return p.details(), nil
+}
+
+// details returns the fields of the extension.
+func (p *PCK) details() []attest.Detail {
+	out := []attest.Detail{
 		detail("PPID", fmt.Sprintf("%x", p.PPID)),
 		detail("FMSPC", fmt.Sprintf("%x", p.FMSPC)),
 		detail("PCE-ID", fmt.Sprintf("%x", p.PCEID)),
 		detail("TCB components", numbers(p.Components[:])),
 		detail("PCESVN", fmt.Sprint(p.PCESVN)),
 		detail("CPUSVN", fmt.Sprintf("%x", p.CPUSVN)),
-		detail("SGX type", [3]string{"standard", "scalable", "scalable with integrity"}[p.Type]))
+		detail("SGX type", [3]string{"standard", "scalable", "scalable with integrity"}[p.Type]),
+	}
 	if p.Instance != nil {
 		out = append(out, detail("platform instance ID", fmt.Sprintf("%x", p.Instance)))
 	}
@@ -62,7 +96,13 @@ func (r *Report) Details() []attest.Detail {
 }
 
 // numbers writes components for people.
-func numbers(list []uint8) string { return strings.Trim(fmt.Sprint(list), "[]") }
+func numbers(list []uint8) string {
+	var words []string
+	for _, n := range list {
+		words = append(words, fmt.Sprint(n))
+	}
+	return strings.Join(words, " ")
+}
 
 // documentDetails returns numbers and dates of the documents that count.
 func documentDetails(documents ...*document) []attest.Detail {
@@ -78,7 +118,7 @@ func documentDetails(documents ...*document) []attest.Detail {
 		out = append(out,
 			detail(name, d.subject()),
 			detail(name+" tcbEvaluationDataNumber", fmt.Sprint(d.evaluation)),
-			detail(name+" issueDate, nextUpdate", d.dates.String()))
+			detail(name+" issueDate, nextUpdate", d.String()))
 	}
 	return out
 }

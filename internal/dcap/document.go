@@ -2,6 +2,7 @@ package dcap
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"time"
@@ -22,6 +23,7 @@ type document struct {
 	index     int
 	raw       []byte // The value of the member as received: what is signed.
 	signature []byte // r||s.
+	digest    [sha256.Size]byte
 	dates
 	evaluation uint32
 	tcb        *tcbInfo
@@ -77,7 +79,7 @@ func parseDocument(c *attest.Collateral, index int) (*document, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &document{index: index, raw: raw, signature: signature}
+	d := &document{index: index, raw: raw, signature: signature, digest: sha256.Sum256(raw)}
 	if member == memberTCBInfo {
 		d.tcb, err = parseTCBInfo(raw, d)
 	} else {

@@ -33,7 +33,7 @@ func must[T any](v T, err error) func(testing.TB) T {
 // newFixture makes a quote of a TD of version 1.5, or of an enclave.
 func newFixture(tb testing.TB, td bool) *fixture {
 	tb.Helper()
-	v := must(dcaptest.New(testTime))(tb)
+	v := must(dcaptest.New(testTime, "Intel"))(tb)
 	q := dcaptest.Quote{Version: 3, Body: dcaptest.Enclave(nil)}
 	if td {
 		q = dcaptest.Quote{Version: 5, Body: dcaptest.TD(true, nil)}

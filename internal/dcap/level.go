@@ -43,7 +43,7 @@ func judge(q *Quote, info *tcbInfo, qe *qeIdentity) outcome {
 	o.platform = level.status
 	o.add(level.advisories)
 	if q.TD != nil {
-		o.judgeTD(q.TD, info, sgx, level)
+		o.judgeTD(q.TD, info, level)
 	} else {
 		o.merged = level.status
 	}
@@ -75,7 +75,7 @@ func judge(q *Quote, info *tcbInfo, qe *qeIdentity) outcome {
 }
 
 // judgeTD merges the platform's status with that of the TDX module.
-func (o *outcome) judgeTD(td *TDReport, info *tcbInfo, sgx, level *platformLevel) {
+func (o *outcome) judgeTD(td *TDReport, info *tcbInfo, level *platformLevel) {
 	o.merged = level.status
 	m := info.moduleOf(td.TEETCBSVN[1])
 	if m == nil {

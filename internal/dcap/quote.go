@@ -203,7 +203,7 @@ func (q *Quote) parseSignatureData(r *reader) error {
 		return fmt.Errorf("certification data of %d bytes, of which %d are there: %w", size, len(r.b), attest.ErrForm)
 	}
 	if kind != certChain {
-		return fmt.Errorf("certification data of type %d, want %d, a chain of certificates: %w", kind, certChain, attest.ErrForm)
+		return fmt.Errorf("certification data of type %d, want %d, a chain of certificates: %s: %w", kind, certChain, otherThanChain(kind), attest.ErrForm)
 	}
 	var err error
 	if q.QE, err = parseReport(q.qeReport); err != nil {
@@ -216,6 +216,22 @@ func (q *Quote) parseSignatureData(r *reader) error {
 		return fmt.Errorf("parsing the PCK certificate: %w", err)
 	}
 	return nil
+}
+
+// otherThanChain says why certification data of another type do not do (SGX-QL, A.4.11).
+func otherThanChain(kind uint16) string {
+	switch kind {
+	case 1, 2, 3:
+		return "it has the platform's id and security versions, by which the PCK's certificate would have to be asked for at Intel's service"
+	case 4:
+		return "it has the PCK's certificate alone, without those that vouch for it"
+	case certQEReport:
+		return "it is the report of a QE, which version 3 has elsewhere and which does not stand in another"
+	case 7:
+		return "it is the manifest of a platform that is not registered yet"
+	default:
+		return "the type is not known"
+	}
 }
 
 // reader takes little-endian fields off a byte slice. After the first short read it

@@ -14,7 +14,7 @@ import (
 // quotes makes one quote of each form.
 func quotes(tb testing.TB) map[string]*fixture {
 	tb.Helper()
-	v := must(dcaptest.New(testTime))(tb)
+	v := must(dcaptest.New(testTime, "Intel"))(tb)
 	out := map[string]*fixture{}
 	for name, q := range map[string]dcaptest.Quote{
 		"SGX 3":   {Version: 3, Body: dcaptest.Enclave(nil)},
@@ -233,7 +233,7 @@ func TestSignatures(t *testing.T) {
 	f := newFixture(t, true)
 	plain := must(f.Make(dcaptest.Quote{Version: 4, Body: dcaptest.TD(false, nil)}))(t)
 	data := headerSize + td10Size + 4
-	other := must(dcaptest.New(testTime))(t)
+	other := must(dcaptest.New(testTime, "other"))(t)
 	another := must(other.Make(dcaptest.Quote{Version: 4, Body: dcaptest.TD(false, nil)}))(t)
 	for name, do := range map[string]func([]byte){
 		"report data":         func(b []byte) { b[headerSize+520] ^= 1 },
@@ -292,12 +292,15 @@ func FuzzParseQuote(f *testing.F) {
 		if !bytes.HasPrefix(b, q.signed) || (q.TD == nil) == (q.Enclave == nil) || q.QE == nil || len(q.Certificates()) != 3 {
 			t.Fatal("parts are missing")
 		}
+		if len(q.Details()) < 20 || len(q.Signatures()) != 3 {
+			t.Fatal("details are missing")
+		}
 		a, err := q.Appraise(items, anchors, testTime)
 		if (a == nil) != (err != nil) || err != nil && !errors.Is(err, attest.ErrSignature) {
 			t.Fatalf("%v, %v", a, err)
 		}
 		if a != nil && a.Identity.Status == attest.Passed && !genuine[string(b)] {
-			t.Fatal(fmt.Sprintf("%x", b)) // Every byte of these is covered.
+			t.Fatalf("%x", b) // A change that no key covers.
 		}
 	})
 }
@@ -305,7 +308,7 @@ func FuzzParseQuote(f *testing.F) {
 // FuzzDocument: whatever parses as a document has the one form, and the same content
 // when it is parsed again.
 func FuzzDocument(f *testing.F) {
-	v := must(dcaptest.New(testTime))(f)
+	v := must(dcaptest.New(testTime, "Intel"))(f)
 	seeds := 0
 	for _, td := range []bool{false, true} {
 		for _, c := range must(v.Collateral(td))(f)[:2] {
@@ -330,6 +333,9 @@ func FuzzDocument(f *testing.F) {
 			}
 			if (d.tcb == nil) == (d.qe == nil) || d.tcb != nil && len(d.tcb.levels) == 0 || d.qe != nil && len(d.qe.levels) == 0 {
 				t.Fatalf("%+v", d)
+			}
+			if list, err := DocumentDetails(&attest.Collateral{Kind: kind, Data: b}); err != nil || len(list) < 11 {
+				t.Fatalf("%d details: %v", len(list), err)
 			}
 		}
 	})

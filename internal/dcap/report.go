@@ -128,3 +128,12 @@ func zero(b []byte) bool {
 	}
 	return true
 }
+
+// ParseTDReport reads the 584 or 648 bytes of a TD report. It keeps its own copy of b.
+// The error wraps [attest.ErrForm] for another size.
+func ParseTDReport(b []byte) (*TDReport, error) {
+	if len(b) != td10Size && len(b) != td15Size {
+		return nil, fmt.Errorf("td report of %d bytes, want %d or %d: %w", len(b), td10Size, td15Size, attest.ErrForm)
+	}
+	return parseTD(b), nil
+}

@@ -27,7 +27,7 @@ func (a *appraiser) spares() []attest.Use {
 		s := &a.certificates[i]
 		switch {
 		case sameHolder(s.Certificate, ca) && issued(s.Certificate, root), sameHolder(s.Certificate, root) && issued(s.Certificate, root):
-		case entity(s.Certificate, nameSigning) == "" && issued(s.Certificate, root):
+		case len(signers) < maxSigners && entity(s.Certificate, nameSigning) == "" && issued(s.Certificate, root):
 			signers = append(signers, s)
 		default:
 			continue
@@ -48,7 +48,7 @@ func (a *appraiser) spares() []attest.Use {
 				continue
 			}
 			for _, s := range signers {
-				if verifyRaw(p256(s.Certificate), d.raw, d.signature) {
+				if verifyDigest(p256(s.Certificate), d.digest, d.signature) {
 					spare(d.index, "collateral of "+d.subject(), d.issued, d.next)
 					break
 				}

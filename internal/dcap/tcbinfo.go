@@ -214,7 +214,7 @@ func readModuleLevels(list []moduleLevelJSON, known ...string) ([]moduleLevel, e
 	}
 	out := make([]moduleLevel, 0, len(list))
 	for i := range list {
-		l, err := list[i].levelHead.read(known...)
+		l, err := list[i].read(known...)
 		if err != nil {
 			return nil, fmt.Errorf("level %d: %w", i, err)
 		}

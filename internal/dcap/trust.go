@@ -179,13 +179,16 @@ func (a *appraiser) useCertificate(s *supplied) {
 	a.use(s.index, "certificate of "+subject(s.Certificate), s.NotBefore, s.NotAfter)
 }
 
-// findSigners returns the certificates of TCB signing keys that the root issued, those
-// that are valid first, and of these the newest first.
+// findSigners returns the certificates of TCB signing keys that the root issued, the
+// first maxSigners of them: those that are valid first, and of these the newest first.
 func (a *appraiser) findSigners() []*supplied {
 	var out []*supplied
 	root := a.q.chain[2]
 	for i := range a.certificates {
 		s := &a.certificates[i]
+		if len(out) == maxSigners {
+			break
+		}
 		if entity(s.Certificate, nameSigning) == "" && issued(s.Certificate, root) {
 			out = append(out, s)
 		}

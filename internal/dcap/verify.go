@@ -41,9 +41,13 @@ func (q *Quote) verify() error {
 // verifyRaw verifies an ECDSA signature over SHA-256 of data, given as r and s of 32
 // bytes each, big-endian.
 func verifyRaw(key *ecdsa.PublicKey, data, sig []byte) bool {
+	return verifyDigest(key, sha256.Sum256(data), sig)
+}
+
+// verifyDigest is verifyRaw where the digest is known.
+func verifyDigest(key *ecdsa.PublicKey, digest [sha256.Size]byte, sig []byte) bool {
 	if len(sig) != sigSize {
 		return false
 	}
-	digest := sha256.Sum256(data)
 	return ecdsa.Verify(key, digest[:], new(big.Int).SetBytes(sig[:32]), new(big.Int).SetBytes(sig[32:]))
 }

@@ -56,6 +56,9 @@ func FuzzMatchQuote(f *testing.F) {
 			}
 			return
 		}
+		if body, err := QuoteBody(r); err != nil || len(body) != body15 || !bytes.Contains(body, r[offReportData:offReportData+64]) {
+			t.Fatalf("body %x: %v", body, err)
+		}
 		// A match is one of these bytes: the quote's report data is the TDREPORT's.
 		if !bytes.Contains(q, r[offReportData:offReportData+64]) {
 			t.Fatal("matched another report data")

@@ -128,3 +128,12 @@ func wantBody(r []byte, size int) []byte {
 	}
 	return out
 }
+
+// QuoteBody returns what of a TDREPORT a quote of TDX 1.5 has as its body, 648 bytes. The
+// error wraps [attest.ErrForm] for what is no TDREPORT or contradicts itself.
+func QuoteBody(tdreport []byte) ([]byte, error) {
+	if err := checkTDReport(tdreport); err != nil {
+		return nil, fmt.Errorf("reading a TDREPORT: %w", err)
+	}
+	return wantBody(tdreport, body15), nil
+}

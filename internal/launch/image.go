@@ -112,7 +112,7 @@ func imageMount(spec *jail.Spec, state string) (remove func(), err error) {
 	if spec.Image == nil {
 		return func() {}, nil
 	}
-	sweepImages(state, time.Now())
+	sweepFolders(state, imagePrefix, time.Now())
 	dir, err := os.MkdirTemp(state, imagePrefix)
 	if err != nil {
 		return nil, fmt.Errorf("making a folder for the image: %w: %w", ErrState, err)
@@ -160,18 +160,19 @@ func lockFolder(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// sweepImages takes away the folders of launchers that were killed.
-func sweepImages(state string, now time.Time) {
-	entries, err := os.ReadDir(state)
+// sweepFolders takes away the folders in another, with names that begin with prefix, of
+// launchers that were killed.
+func sweepFolders(in, prefix string, now time.Time) {
+	entries, err := os.ReadDir(in)
 	if err != nil {
 		return
 	}
 	for _, e := range entries {
 		info, err := e.Info()
-		if err != nil || !e.IsDir() || !strings.HasPrefix(e.Name(), imagePrefix) || now.Sub(info.ModTime()) <= leftAfter {
+		if err != nil || !e.IsDir() || !strings.HasPrefix(e.Name(), prefix) || now.Sub(info.ModTime()) <= leftAfter {
 			continue
 		}
-		dir := filepath.Join(state, e.Name())
+		dir := filepath.Join(in, e.Name())
 		if lock, err := lockFolder(dir); err == nil {
 			_ = os.RemoveAll(dir)
 			_ = lock.Close()

@@ -47,7 +47,7 @@ func TestSweepImages(t *testing.T) {
 	if err := os.Chtimes(spec.Image.Mount, long, long); err != nil {
 		t.Fatal(err)
 	}
-	sweepImages(state, time.Now())
+	sweepFolders(state, imagePrefix, time.Now())
 	if _, err := os.Stat(filepath.Join(spec.Image.Mount, jail.ImageRoot)); err != nil {
 		t.Errorf("the folder of a live launch: %v", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -36,16 +37,25 @@ func (p *Plan) openImageVolume() (*image, error) {
 	return i, nil
 }
 
+// unpackPrefix begins the names of the folders that images for volumes are unpacked into.
+const unpackPrefix = ".sworn-image-"
+
 // MakeImageVolume verifies a container image that a reference names as package oci
 // reads it, unpacks it as a launch does into a folder beside out that nobody else can
 // enter, and writes it into a volume at out. The same image and salt give the same
 // volume. The error wraps ErrUsage or one of package oci, jail or verity.
 func MakeImageVolume(ctx context.Context, ref, out string, salt []byte) (*verity.Volume, error) {
-	dir, err := os.MkdirTemp(filepath.Dir(out), ".sworn-image-")
+	sweepFolders(filepath.Dir(out), unpackPrefix, time.Now())
+	dir, err := os.MkdirTemp(filepath.Dir(out), unpackPrefix)
 	if err != nil {
 		return nil, fmt.Errorf("making a folder for the image: %w: %w", ErrUsage, err)
 	}
 	defer os.RemoveAll(dir)
+	lock, err := lockFolder(dir)
+	if err != nil {
+		return nil, fmt.Errorf("making a folder for the image: %w: %w", ErrUsage, err)
+	}
+	defer lock.Close()
 	// A folder above may hand its group down.
 	if err := errors.Join(os.Chown(dir, -1, os.Getegid()), os.Chmod(dir, 0o700)); err != nil { //nolint:gosec // A folder.
 		return nil, fmt.Errorf("making a folder for the image: %w: %w", ErrUsage, err)

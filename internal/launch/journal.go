@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -54,7 +55,7 @@ func openJournal(ctx context.Context, o *Options) (*journal, error) {
 	}
 	life, err := o.Device.Life.Life(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("reading the TPM's counters: %w", err)
+		return nil, fmt.Errorf("reading which life of the register this is: %w", err)
 	}
 	dir := filepath.Join(o.StateDir, fmt.Sprintf("%x-%d-%d-pcr%d", life.Identity[:16],
 		life.Counters.ResetCount, life.Counters.RestartCount, o.Device.Register))
@@ -125,8 +126,8 @@ func (j *journal) checkBeside(ctx context.Context) error {
 		for _, v := range now {
 			own := attest.Log{Banks: []attest.Alg{v.Bank}, Events: j.log.Events}
 			if want := own.Replay(v.Bank, make([]byte, v.Bank.Size()), n); !bytes.Equal(want, v.Value) {
-				return fmt.Errorf("register %d (%v) holds events that the log of this launch does not have, as after a launch with that register alone: launch so again, or restart the machine: %w",
-					v.Index, v.Bank, ErrState)
+				return fmt.Errorf("register %d (%v) holds events that the log of this launch does not have, as after a launch with that register alone: launch so again, or start the machine anew: %w",
+					v.Index, v.Bank, ErrRegister)
 			}
 		}
 	}
@@ -216,7 +217,11 @@ func (j *journal) load(ctx context.Context, o *Options, dir string, life attest.
 			return fmt.Errorf("setting the log aside: %w: %w", ErrState, err)
 		}
 		if o.Log != nil {
-			o.Log.Warn("the register does not confirm the log, a new one begins", "set aside", lost)
+			level, text := slog.LevelWarn, "the register does not confirm the log, a new one begins"
+			if untouched(now) {
+				level, text = slog.LevelInfo, "the register is at zero as after a start of the machine, a new log begins"
+			}
+			o.Log.Log(ctx, level, text, "set aside", lost)
 		}
 	}
 	return j.begin(path, o, now, life)
@@ -333,14 +338,12 @@ func (j *journal) begin(path string, o *Options, now []attest.RegisterValue, lif
 		Firmware: fmt.Sprintf("%016x", life.Counters.Firmware), Identity: cer.SHA256Digest(life.Identity),
 	}
 	j.log = &attest.Log{Register: o.Device.Register}
-	zero := true
 	for _, v := range now {
-		zero = zero && bytes.Equal(v.Value, make([]byte, len(v.Value)))
 		j.log.Banks = append(j.log.Banks, v.Bank)
 		origin.Start = append(origin.Start, cer.OriginValue{Bank: v.Bank.String(), Value: fmt.Sprintf("%x", v.Value)})
 	}
-	if !zero && o.Log != nil {
-		o.Log.Warn("the register is not zero and no log in this state folder explains it, as after launches with another one: log.origin will not be established until the TPM is reset", "register", o.Device.Register)
+	if !untouched(now) && o.Log != nil {
+		o.Log.Warn("the register is not zero and no log in this state folder explains it, as after launches with another one: log.origin will not be established until the machine is started anew", "register", o.Device.Register)
 	}
 	if !slices.IsSorted(j.log.Banks) {
 		return fmt.Errorf("banks are not in ascending order: %w", ErrDevice)
@@ -356,6 +359,11 @@ func (j *journal) begin(path string, o *Options, now []attest.RegisterValue, lif
 	return j.write(path, nil)
 }
 
+// untouched reports whether a register is at zero in every bank.
+func untouched(now []attest.RegisterValue) bool {
+	return !slices.ContainsFunc(now, func(v attest.RegisterValue) bool { return !bytes.Equal(v.Value, make([]byte, len(v.Value))) })
+}
+
 // append writes events to the file, syncs it, and extends the register by each.
 func (j *journal) append(ctx context.Context, tag [32]byte, events ...event) error {
 	if j.broken {
@@ -367,7 +375,7 @@ func (j *journal) append(ctx context.Context, tag [32]byte, events ...event) err
 		}
 	}
 	if len(j.log.Events)+len(events) > attest.MaxEvents {
-		return fmt.Errorf("the log would hold more than %d events; reset the TPM to begin a new one: %w", attest.MaxEvents, ErrState)
+		return fmt.Errorf("the log would hold more than %d events; start the machine anew to begin another: %w", attest.MaxEvents, ErrRegister)
 	}
 	first := len(j.log.Events)
 	if j.pending {

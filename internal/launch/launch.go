@@ -38,9 +38,11 @@ var (
 	// ErrUsage: a command, path, placeholder or name that cannot be meant.
 	ErrUsage = errors.New("invalid launch")
 	// ErrBusy: another launch holds the register.
-	ErrBusy = errors.New("another launch holds the TPM")
+	ErrBusy = errors.New("another launch holds the register")
 	// ErrState: the state folder cannot be used.
 	ErrState = errors.New("unusable state folder")
+	// ErrRegister: the register takes no launch as long as the machine is not started anew.
+	ErrRegister = errors.New("unusable register")
 	// ErrDevice: the device failed during the launch; no record was made.
 	ErrDevice = errors.New("attestation device failed")
 	// ErrRecord: the record was made and does not verify; it is not released.

@@ -6,7 +6,8 @@
 // Any process that may make such a folder may also write into those of others, so the
 // kernel counts the writes to each of them, its generation. [Client.Report] compares the
 // count before and after with its own writes, and tries again in a new folder when somebody
-// else was there. It removes each folder that it made.
+// else was there. It removes each folder that it made,
+// and those that a process which was killed has left.
 package tsm
 
 import (
@@ -57,6 +58,10 @@ const (
 	pause = 20 * time.Millisecond
 	// textSize bounds an attribute in text.
 	textSize = 4096
+	// entryPrefix begins the names of requests, and the process's id follows; leftAfter is
+	// the age at which one is no longer being used.
+	entryPrefix = "sworn-"
+	leftAfter   = time.Hour
 	// MaxPrivLevel is the largest privilege level (TSM_REPORT_PRIVLEVEL_MAX).
 	MaxPrivLevel = 3
 )
@@ -172,10 +177,32 @@ func (c *Client) with(ctx context.Context, use func(entry) error) (err error) {
 	return use(e)
 }
 
+// sweep removes the requests of processes that were killed: those made here long ago by
+// a process that is not there any more. What cannot be removed stays.
+func sweep(dir string, now time.Time) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		rest, ours := strings.CutPrefix(e.Name(), entryPrefix)
+		text, _, whole := strings.Cut(rest, "-")
+		pid, err := strconv.ParseUint(text, 10, 31)
+		if !ours || !whole || err != nil || pid == 0 || !gone(int(pid)) {
+			continue
+		}
+		// A process of another namespace cannot be seen, but takes no more than seconds.
+		if info, err := e.Info(); err == nil && info.IsDir() && now.Sub(info.ModTime()) > leftAfter {
+			_ = os.Remove(filepath.Join(dir, e.Name()))
+		}
+	}
+}
+
 // make makes a folder under a name that nobody else has.
 func (c *Client) make() (entry, error) {
 	dir := c.dir()
-	path := filepath.Join(dir, fmt.Sprintf("sworn-%d-%s", os.Getpid(), rand.Text()))
+	sweep(dir, time.Now())
+	path := filepath.Join(dir, fmt.Sprintf(entryPrefix+"%d-%s", os.Getpid(), rand.Text()))
 	err := number(os.Mkdir(path, 0o700))
 	switch {
 	case err == nil:

@@ -41,10 +41,13 @@ func tdx(reportData [64]byte) ([]byte, error) {
 	return b, nil
 }
 
-// quote is a quote over a TDREPORT as tdx makes it, without a signature.
+// padding is the number of zeros that Azure has been seen to put after a quote.
+const padding = 70
+
+// quote is a quote over a TDREPORT as tdx makes it, with empty signature data, padded.
 func quote(report []byte) ([]byte, error) {
-	b := append([]byte{4}, make([]byte, 47)...)
-	return slices.Concat(b, report[264:384], report[512:912], report[128:192]), nil
+	b := append([]byte{4, 0, 2, 0, 0x81}, make([]byte, 43)...)
+	return slices.Concat(b, report[264:384], report[512:912], report[128:192], make([]byte, 4+padding)), nil
 }
 
 // start starts a software TPM with a paravisor before it.
@@ -106,6 +109,9 @@ func TestAttest(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer d.Close()
+			if f, err := d.Paravisor(t.Context()); f != c.format || err != nil {
+				t.Errorf("the paravisor's evidence is of format %d, %v", f, err)
+			}
 			st := statement(t, d)
 			slot := st.Manifest[0]
 			if slot.Format != c.format || slot.Mode != attest.ModeViaAK || slot.Anchor != attest.AnchorRegister || slot.Register == nil {
@@ -146,6 +152,9 @@ func check(t *testing.T, ev *attest.Evidence, st *attest.Statement, before int) 
 		t.Errorf("report %+v", r)
 	}
 	if before == 2 {
+		if n := len(ev.Parts[1].Data); n != 48+584+4 {
+			t.Errorf("quote of %d bytes", n)
+		}
 		if err := hcl.MatchQuote(r.Hardware, ev.Parts[1].Data); err != nil {
 			t.Error(err)
 		}
@@ -235,10 +244,10 @@ func TestRead(t *testing.T) {
 		"by the owner":       {nvRead(owner, pw, nil, 1024, 1000), 0},
 		"by the index":       {nvRead(hcl.Index, pw, []byte{0, 0}, 1, 2599), 0},
 		"nothing":            {nvRead(owner, pw, nil, 0, 2600), 0},
-		"by the platform":    {nvRead(uint32(tpm2.TPMRHPlatform), pw, nil, 1, 0), badHandle},
-		"with a password":    {nvRead(owner, pw, []byte("x"), 1, 0), badAuth},
-		"in another session": {nvRead(owner, 0x02000000, nil, 1, 0), badSession},
-		"too much":           {nvRead(owner, pw, nil, 1025, 0), badValue},
+		"by the platform":    {nvRead(uint32(tpm2.TPMRHPlatform), pw, nil, 1, 0), errBadHandle},
+		"with a password":    {nvRead(owner, pw, []byte("x"), 1, 0), errBadAuth},
+		"in another session": {nvRead(owner, 0x02000000, nil, 1, 0), errBadSession},
+		"too much":           {nvRead(owner, pw, nil, 1025, 0), errBadValue},
 		"past the end":       {nvRead(owner, pw, nil, 2, 2599), tpm2.TPMRCNVRange},
 		"far past the end":   {nvRead(owner, pw, nil, 1024, 65535), tpm2.TPMRCNVRange},
 		"without a session":  {append([]byte{0x80, 0x01, 0, 0, 0, 18, 0, 0, 0x01, 0x4E}, 0x40, 0, 0, 1, 0x01, 0x40, 0, 1), tpm2.TPMRCAuthMissing},
@@ -381,6 +390,34 @@ func TestStartRefuses(t *testing.T) {
 	_ = dev.Close()
 	if p, err := Start(t.Context(), good); !errors.Is(err, ErrTPM) || p != nil {
 		t.Errorf("another key: %v", err)
+	}
+}
+
+// TestOpenTDXRefuses: a metadata service that has no quote over this TDREPORT.
+func TestOpenTDXRefuses(t *testing.T) {
+	p := start(t, tdx)
+	for name, c := range map[string]func([]byte) ([]byte, error){
+		"no quote": func([]byte) ([]byte, error) { return []byte{4}, nil },
+		"of another TDREPORT": func(report []byte) ([]byte, error) {
+			b, err := quote(report)
+			b[48+200] ^= 1
+			return b, err
+		},
+		"signature cut": func(report []byte) ([]byte, error) {
+			b, err := quote(report)
+			b[48+584] = padding + 1
+			return b, err
+		},
+	} {
+		d, err := tpmdev.OpenAzure(t.Context(), p.Addr(), tpmdev.Options{}, serve(t, &Metadata{Quote: c}))
+		if !errors.Is(err, tpmdev.ErrDevice) || d != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	s := httptest.NewServer(http.NotFoundHandler())
+	s.Close()
+	if d, err := tpmdev.OpenAzure(t.Context(), p.Addr(), tpmdev.Options{}, tpmdev.AzureOptions{Endpoint: s.URL}); !errors.Is(err, tpmdev.ErrAbsent) || d != nil {
+		t.Errorf("nobody there: %v", err)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 
 	"github.com/go-json-experiment/json"
 
@@ -72,12 +73,12 @@ func (m *Metadata) quote(w http.ResponseWriter, r *http.Request) {
 
 // certificates answers with the certificates as Azure does.
 func (m *Metadata) certificates(w http.ResponseWriter) {
-	chain := ""
+	var chain strings.Builder
 	for _, der := range m.Certificates[1:] {
-		chain += text(der)
+		chain.WriteString(text(der))
 	}
 	answer(w, map[string]string{
-		"vcekCert": text(m.Certificates[0]), "certificateChain": chain, "tcbm": "SIMULATED", "cacheControl": "86400",
+		"vcekCert": text(m.Certificates[0]), "certificateChain": chain.String(), "tcbm": "SIMULATED", "cacheControl": "86400",
 	})
 }
 

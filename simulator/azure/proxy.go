@@ -130,11 +130,11 @@ func (p *Paravisor) readPublic(command []byte) []byte {
 // The response codes of a read that is refused (Part 2, 6.6.3): with the number of the
 // handle, session or parameter that is wrong.
 const (
-	badHandle  = tpm2.TPMRCHandle + 0x100
-	badAuth    = tpm2.TPMRCBadAuth + 0x800 + 0x100
-	badSession = tpm2.TPMRCValue + 0x800 + 0x100
-	badSize    = tpm2.TPMRCSize + 0x040 + 0x100
-	badValue   = tpm2.TPMRCValue + 0x040 + 0x100
+	errBadHandle  = tpm2.TPMRCHandle + 0x100
+	errBadAuth    = tpm2.TPMRCBadAuth + 0x800 + 0x100
+	errBadSession = tpm2.TPMRCValue + 0x800 + 0x100
+	errBadSize    = tpm2.TPMRCSize + 0x040 + 0x100
+	errBadValue   = tpm2.TPMRCValue + 0x040 + 0x100
 )
 
 // read answers TPM2_NV_Read (Part 3, 31.13), authorized by the owner or the index itself,
@@ -154,7 +154,7 @@ func (p *Paravisor) read(command []byte) []byte {
 		return refuse(tpm2.TPMRCCommandSize)
 	}
 	if by := be.Uint32(command[headerSize:]); by != hcl.Index && by != uint32(tpm2.TPMRHOwner) {
-		return refuse(badHandle)
+		return refuse(errBadHandle)
 	}
 	session, parameters := command[authAt:authAt+auth], command[authAt+auth:]
 	if rc := checkSession(session); rc != tpm2.TPMRCSuccess {
@@ -162,7 +162,7 @@ func (p *Paravisor) read(command []byte) []byte {
 	}
 	size, offset := int(be.Uint16(parameters)), int(be.Uint16(parameters[2:]))
 	if size > maxRead {
-		return refuse(badValue)
+		return refuse(errBadValue)
 	}
 	if offset+size > reportSize {
 		return refuse(tpm2.TPMRCNVRange)
@@ -178,17 +178,17 @@ func (p *Paravisor) read(command []byte) []byte {
 func checkSession(b []byte) tpm2.TPMRC {
 	// Handle, nonce, attributes, password.
 	if len(b) < 9 || tpm2.TPMHandle(binary.BigEndian.Uint32(b)) != tpm2.TPMRSPW {
-		return badSession
+		return errBadSession
 	}
 	if binary.BigEndian.Uint16(b[4:]) != 0 {
-		return badSession
+		return errBadSession
 	}
 	if len(b) != 9+int(binary.BigEndian.Uint16(b[7:])) {
-		return badSize
+		return errBadSize
 	}
 	for _, c := range b[9:] {
 		if c != 0 {
-			return badAuth // trailing zeros are no part of a password
+			return errBadAuth // trailing zeros are no part of a password
 		}
 	}
 	return tpm2.TPMRCSuccess

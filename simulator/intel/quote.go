@@ -1,6 +1,7 @@
 package intel
 
 import (
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/sha256"
@@ -56,7 +57,10 @@ type Quote struct {
 	ForeignKey bool
 	// AuthData is the quoting enclave's authentication data.
 	AuthData []byte
-	// Chain is the certification data of type 5: PEM certificates, leaf first.
+	// Certification is the type of the certification data; 0 stands for
+	// [CertificationChain].
+	Certification uint16
+	// Chain is the certification data; of type 5 PEM certificates, leaf first.
 	Chain []byte
 	// Attestation is the private attestation key and PCK the key that certifies the
 	// quoting enclave's report, both on P-256.
@@ -127,7 +131,7 @@ func (q *Quote) certified(attestation []byte) ([]byte, error) {
 	b := append(report, signature...)
 	b = le.AppendUint16(b, uint16(len(q.AuthData)))
 	b = append(b, q.AuthData...)
-	b = le.AppendUint16(b, CertificationChain)
+	b = le.AppendUint16(b, cmp.Or(q.Certification, CertificationChain))
 	b = le.AppendUint32(b, uint32(len(q.Chain)))
 	return append(b, q.Chain...), nil
 }

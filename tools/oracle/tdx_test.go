@@ -213,8 +213,9 @@ func TestTDX(t *testing.T) {
 }
 
 // genuine returns a quote that both sides accept.
-func genuine(tb testing.TB, name string) *tdQuote {
+func genuine(tb testing.TB) *tdQuote {
 	tb.Helper()
+	const name = "tdx-v4-uptodate-near"
 	for _, q := range tdQuotes(tb) {
 		if q.name != name {
 			continue
@@ -237,7 +238,7 @@ func genuine(tb testing.TB, name string) *tdQuote {
 // TestTDXFlipped changes single bits of a genuine quote and of its collateral: neither
 // side may accept what the other refuses.
 func TestTDXFlipped(t *testing.T) {
-	q := genuine(t, "tdx-v4-uptodate-near")
+	q := genuine(t)
 	raw := q.raw
 	// The chain's text begins 1258 bytes into a quote of version 4 with 32 bytes of
 	// authentication data.
@@ -285,7 +286,7 @@ func TestTDXHoles(t *testing.T) {
 	// A platform that is revoked, whose TDX module is current. Nobody can sign that for
 	// the real platform, so the forgery above carries it: what matters is what is made
 	// of it.
-	q := genuine(t, "tdx-v4-uptodate-near")
+	q := genuine(t)
 	platform, levels, found := strings.Cut(q.parts["tcb_info"], `"tcbLevels":[{"tcb":{"sgx`)
 	if !found {
 		t.Fatal("no levels of the platform")
@@ -298,7 +299,7 @@ func TestTDXHoles(t *testing.T) {
 
 // TestTDXText: what is behind the quote, and the text of the chain, are nobody's.
 func TestTDXText(t *testing.T) {
-	q := genuine(t, "tdx-v4-uptodate-near")
+	q := genuine(t)
 	raw := q.raw
 	// This package's caller decides about a surplus; a capsule's part has none.
 	if _, err := tdx.NewEvidence(0, append(bytes.Clone(raw), 1)); !errors.Is(err, attest.ErrForm) {
@@ -386,31 +387,4 @@ func TestTDXDifferences(t *testing.T) {
 	for name := range rows {
 		t.Errorf("%s is explained and no difference", name)
 	}
-}
-
-// BenchmarkTDX verifies one quote with all of its collateral on both sides.
-func BenchmarkTDX(b *testing.B) {
-	q := genuine(b, "tdx-v4-uptodate-near")
-	b.Run("sworn", func(b *testing.B) {
-		ev, err := q.evidence()
-		if err != nil {
-			b.Fatal(err)
-		}
-		anchors := &attest.Anchors{Pins: tdx.Pins()}
-		b.ReportAllocs()
-		for b.Loop() {
-			c, err := tdx.Scheme{}.Verify(ev, anchors, q.at)
-			if err != nil || c.TCB.Status != "UpToDate" {
-				b.Fatal(c, err)
-			}
-		}
-	})
-	b.Run("go-tdx-guest", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			if err := q.theirs(); err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
 }

@@ -70,6 +70,32 @@ func OpenAzure(ctx context.Context, addr string, opts Options, az AzureOptions) 
 	return t, nil
 }
 
+// Paravisor returns the format of the evidence that [OpenAzure] would have this TPM make:
+// 5, "azure-snp", or 6, "azure-tdx"; 0 if the TPM has no report of a paravisor. The error
+// wraps [ErrDevice] for a report that is malformed, or is that of the TPM.
+func (t *TPM) Paravisor(ctx context.Context) (attest.Format, error) {
+	l, release, err := t.acquire(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("looking for a paravisor: %w", err)
+	}
+	defer release()
+	raw, err := l.readNV(hcl.Index)
+	if errors.Is(err, errNoIndex) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fail("looking for a paravisor", err)
+	}
+	r, err := hcl.Parse(raw)
+	if err != nil {
+		return 0, fail("reading the paravisor's report", err)
+	}
+	if r.Type == hcl.TDX {
+		return hcl.FormatTDX, nil
+	}
+	return hcl.FormatSNP, nil
+}
+
 // open reads the report and gets the quote.
 func (a *azure) open(l *link) error {
 	raw, err := l.readNV(hcl.Index)

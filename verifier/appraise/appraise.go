@@ -70,6 +70,9 @@ const (
 	// TDX is a quote of an Intel TDX trust domain with Intel's collateral, and the log of
 	// the TD's firmware, if it was kept.
 	TDX Kind = "tdx"
+	// SGX is a quote of an Intel SGX enclave, bare or as EGo and Open Enclave report it,
+	// with Intel's collateral.
+	SGX Kind = "sgx"
 	// Nitro is documents that AWS's hypervisor signed for an enclave.
 	Nitro Kind = "nitro"
 	// NitroTPM is one that it signed for the virtual TPM of an instance, with quotes
@@ -79,7 +82,7 @@ const (
 
 // Kinds returns the kinds of this version.
 func Kinds() []Kind {
-	return []Kind{TPM, EventLog, CCEL, IMA, SEVSNP, TDX, AzureSNP, AzureTDX, Nitro, NitroTPM}
+	return []Kind{TPM, EventLog, CCEL, IMA, SEVSNP, TDX, SGX, AzureSNP, AzureTDX, Nitro, NitroTPM}
 }
 
 // File is one file of a set of evidence.
@@ -179,6 +182,8 @@ func Appraise(in Input) (*Report, error) {
 		err = a.snp()
 	case TDX:
 		err = a.td()
+	case SGX:
+		err = a.sgx()
 	case Nitro:
 		err = a.nitro()
 	case NitroTPM:

@@ -254,7 +254,8 @@ func (a *appraisal) hardware(name string, from []string, c *attest.Claims) {
 }
 
 // strictly refuses what is not acceptable, or not established where Strict asks for it.
-// Revocation counts only against: not every index keeps the lists of those who publish any.
+// Revocation counts only against, for not every index keeps the lists of those who publish
+// any; but where the vendor's word on the platform is asked for, they belong to it.
 func (a *appraisal) strictly(c *attest.Claims, status bool) error {
 	for _, f := range []struct {
 		name string
@@ -262,7 +263,7 @@ func (a *appraisal) strictly(c *attest.Claims, status bool) error {
 		want bool
 	}{
 		{"identity", c.Identity.Finding, true},
-		{"revocation", c.Revocation, false},
+		{"revocation", c.Revocation, status},
 		{"collateral", c.Coherent, true},
 		{"TCB", c.TCB.Finding, true},
 	} {

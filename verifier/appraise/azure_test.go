@@ -15,6 +15,8 @@ import (
 	"fmt"
 	"maps"
 	"math/big"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -22,6 +24,7 @@ import (
 
 	"github.com/sworn-run/sworn/attest"
 	"github.com/sworn-run/sworn/internal/hcl"
+	"github.com/sworn-run/sworn/tdx"
 	"github.com/sworn-run/sworn/verifier"
 )
 
@@ -287,5 +290,54 @@ func TestQuoteCollateral(t *testing.T) {
 		if !errors.Is(err, attest.ErrForm) || got != nil {
 			t.Errorf("%s %q: %v", name, value, err)
 		}
+	}
+}
+
+// TestAzureTDX: a machine of Azure whose platform Intel called out of date; it is refused
+// for that, strictly, and for nothing else.
+func TestAzureTDX(t *testing.T) {
+	dir := os.Getenv("SWORN_SHARED")
+	if dir == "" {
+		dir = filepath.Join("..", "..", "..", "shared")
+	}
+	dir = filepath.Join(dir, "evidence", "azure-tdx", "aztdx-trustee-v1")
+	if _, err := os.Stat(dir); err != nil {
+		t.Skip("the shared evidence folder is not here: set SWORN_SHARED")
+	}
+	var files []File
+	for _, name := range []string{"hcl_report.bin", "runtime_data.json", "tpm_quote.msg", "tpm_quote.sig", "pcrs.json", "td_quote.bin", "collateral.json"} {
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, File{name, b})
+	}
+	in := Input{Files: files, Anchors: &attest.Anchors{Pins: tdx.Pins()}, At: time.Date(2025, 2, 5, 11, 57, 3, 0, time.UTC)}
+	r, err := Appraise(in)
+	if err != nil || r.Refusal != nil || r.Kind != AzureTDX {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	for name, want := range map[string]attest.Status{
+		"report data": attest.Passed, "TD quote": attest.Passed, "signature": attest.Passed, "identity": attest.Passed,
+		"revocation": attest.Passed, "collateral": attest.Passed, "TCB": attest.Passed, "mrtd": attest.Passed,
+	} {
+		at := slices.IndexFunc(r.Findings, func(f Finding) bool { return f.Name == name })
+		if at < 0 || r.Findings[at].Status != want {
+			t.Errorf("%s: %+v", name, r.Findings)
+		} else if name == "TCB" && !strings.HasPrefix(r.Findings[at].Detail, "OutOfDate ") {
+			t.Errorf("TCB: %s", r.Findings[at].Detail)
+		}
+	}
+	in.Strict = true
+	if r, err := Appraise(in); err != nil || !errors.Is(r.Refusal, ErrRefused) {
+		t.Errorf("strictly: %v, %v", r.Refusal, err)
+	}
+	// The surplus that hosts pad quotes with is told.
+	in.Strict = false
+	in.Files = slices.Clone(files)
+	in.Files[5].Data = append(bytes.Clone(files[5].Data), 0, 0, 0)
+	r, err = Appraise(in)
+	if err != nil || r.Refusal != nil || !slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Name == "surplus" }) {
+		t.Errorf("surplus: %+v, %v", r, err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -40,19 +41,23 @@ func (b *vendorFiles) add(name string, c attest.Collateral) {
 	}
 }
 
-// addCertificates takes the certificates of a file.
+// addCertificates takes the certificates of a file, or its revocation list.
 func (b *vendorFiles) addCertificates(f *File) error {
-	list := [][]byte{bytes.TrimRight(f.Data, "\x00")}
+	list := [][]byte{unfilled(f.Data)}
 	if bytes.HasPrefix(f.Data, beginPEM) {
 		list = certificatesOf(f.Data)
-	} else if _, err := x509.ParseCertificate(f.Data); err == nil {
-		list[0] = f.Data // a signature may end in zeros
+	}
+	kind := attest.CollateralCertificate
+	if len(list) == 1 {
+		if _, err := x509.ParseRevocationList(list[0]); err == nil {
+			kind = attest.CollateralCRL
+		}
 	}
 	for _, der := range list {
 		if len(b.collateral) == maxIssuers {
 			return fmt.Errorf("more than %d items of collateral: %w", maxIssuers, attest.ErrForm)
 		}
-		b.add(f.Name, attest.Collateral{Kind: attest.CollateralCertificate, Data: der})
+		b.add(f.Name, attest.Collateral{Kind: kind, Data: der})
 	}
 	return nil
 }
@@ -103,6 +108,8 @@ func quoteCollateral(m map[string]jsontext.Value) ([]attest.Collateral, error) {
 		if err != nil {
 			return nil, err
 		}
+		// Some keep the certificates of a chain without a line between them.
+		text = strings.ReplaceAll(text, "----------BEGIN", "-----\n-----BEGIN")
 		for block, rest := pem.Decode([]byte(text)); block != nil; block, rest = pem.Decode(rest) {
 			out = append(out, attest.Collateral{Kind: attest.CollateralCertificate, Data: block.Bytes})
 		}

@@ -97,6 +97,16 @@ func isSequence(b []byte) bool {
 	return len(v.Bytes) > 0 && v.Bytes[0] != asn1.TagInteger
 }
 
+// unfilled cuts the zeros that fill an NV index after a DER value, which may end in zeros
+// itself; what is no such value is left as it is.
+func unfilled(b []byte) []byte {
+	var v asn1.RawValue
+	if rest, err := asn1.Unmarshal(b, &v); err == nil && bytes.Equal(rest, make([]byte, len(rest))) {
+		return b[:len(b)-len(rest)]
+	}
+	return b
+}
+
 // namedContent is for what has no mark of its own.
 func namedContent(f *File) content {
 	if f.Name == "nonce" && len(f.Data) <= 64 {

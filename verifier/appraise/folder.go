@@ -117,11 +117,7 @@ func (b *bundle) sortCertificates(f *File) bool {
 	if bytes.HasPrefix(f.Data, beginPEM) {
 		return b.addPEM(f.Data) == nil
 	}
-	der := bytes.TrimRight(f.Data, "\x00")
-	if len(der) < len(f.Data) && len(f.Data)-len(der) < 4 {
-		der = f.Data // A signature may end in zeros.
-	}
-	return b.addCertificate(der) == nil
+	return b.addCertificate(unfilled(f.Data)) == nil
 }
 
 // pair puts each quote together with its signature and its registers.

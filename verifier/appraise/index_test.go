@@ -17,6 +17,7 @@ import (
 	"github.com/sworn-run/sworn/attest"
 	"github.com/sworn-run/sworn/nitro"
 	"github.com/sworn-run/sworn/sev"
+	"github.com/sworn-run/sworn/tdx"
 	"github.com/sworn-run/sworn/tpm"
 )
 
@@ -229,7 +230,7 @@ func TestShared(t *testing.T) {
 		}
 	}
 	t.Log(counts)
-	if counts["agree"] < 30 {
+	if counts["agree"] < 60 {
 		t.Errorf("only %d items agree", counts["agree"])
 	}
 }
@@ -256,7 +257,7 @@ func sharedRoots(t *testing.T, dir string, items []Item) *attest.Anchors {
 			files = append(files, sharedFiles(t, dir, &items[i])...)
 		}
 	}
-	a := WithCertificates(&attest.Anchors{Pins: slices.Concat(tpm.Pins(), sev.Pins(), nitro.Pins())}, files)
+	a := WithCertificates(&attest.Anchors{Pins: slices.Concat(tpm.Pins(), sev.Pins(), tdx.Pins(), nitro.Pins())}, files)
 	if len(a.Roots) < 50 {
 		t.Fatalf("%d certificates of %d files", len(a.Roots), len(files))
 	}

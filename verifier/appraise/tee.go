@@ -7,11 +7,12 @@ import (
 	"strings"
 
 	"github.com/sworn-run/sworn/attest"
+	"github.com/sworn-run/sworn/enclave"
 	"github.com/sworn-run/sworn/sev"
 	"github.com/sworn-run/sworn/tdx"
 )
 
-// teeBundle is a report or quote of a confidential VM with what came with it.
+// teeBundle is a report or quote of a confidential VM or an enclave with what came with it.
 type teeBundle struct {
 	// quote is the report or quote.
 	quote *File
@@ -106,6 +107,26 @@ func (a *appraisal) td() error {
 	return a.tee(b, tdx.Scheme{}, attest.Part{Name: tdx.PartQuote, Data: quote}, surplus, unused)
 }
 
+// sgx appraises a quote of an enclave.
+func (a *appraisal) sgx() error {
+	b := &teeBundle{}
+	unused, err := b.sort(a.in.Files, enclave.IsQuote)
+	if err != nil {
+		return fmt.Errorf("reading the evidence: %w", err)
+	}
+	if b.log != nil {
+		unused = append(unused, b.log.Name)
+	}
+	quote, surplus, err := enclave.Surplus(b.quote.Data)
+	if err != nil {
+		return fmt.Errorf("%s: %w", b.quote.Name, err)
+	}
+	if n := len(b.quote.Data) - len(quote) - len(surplus); n > 0 {
+		a.open(b.quote.Name, "header", "the %d bytes of Open Enclave's header before the quote, which nothing signs, are of no account", n)
+	}
+	return a.tee(b, enclave.Scheme{}, attest.Part{Name: enclave.PartQuote, Data: quote}, surplus, unused)
+}
+
 // tee appraises one part with its collateral.
 func (a *appraisal) tee(b *teeBundle, scheme attest.Scheme, part attest.Part, surplus []byte, unused []string) error {
 	a.report.Form = formFiles
@@ -139,8 +160,8 @@ func (a *appraisal) tee(b *teeBundle, scheme attest.Scheme, part attest.Part, su
 	return nil
 }
 
-// teeKind tells by the content whether there is a report or quote of a confidential VM;
-// empty if there is none.
+// teeKind tells by the content whether there is a report or quote of a confidential VM or
+// an enclave; empty if there is none.
 func teeKind(files []File) Kind {
 	for i := range files {
 		switch {
@@ -148,6 +169,8 @@ func teeKind(files []File) Kind {
 			return TDX
 		case isSNPReport(files[i].Data):
 			return SEVSNP
+		case enclave.IsQuote(files[i].Data):
+			return SGX
 		}
 	}
 	return ""

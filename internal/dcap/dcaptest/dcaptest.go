@@ -5,9 +5,9 @@ package dcaptest
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -46,12 +46,15 @@ type Vendor struct {
 	// Platform is what the PCK's certificate says.
 	Platform Platform
 
+	name   string
 	serial int64
+	keys   int
 }
 
-// New makes a vendor with fresh keys.
-func New(at time.Time) (*Vendor, error) {
-	v := &Vendor{At: at, Platform: Platform{
+// New makes a vendor whose keys are derived from name. The same calls make the same
+// bytes: fuzzing depends on it.
+func New(at time.Time, name string) (*Vendor, error) {
+	v := &Vendor{At: at, name: name, Platform: Platform{
 		FMSPC:      [6]byte{0x90, 0xC0, 0x6F, 0, 0, 0},
 		Components: [16]uint8{3, 3, 2, 2, 4, 1, 0, 5},
 		PCESVN:     13,
@@ -69,8 +72,15 @@ func New(at time.Time) (*Vendor, error) {
 	if v.PCK, err = v.Issue(&v.CA, "Intel SGX PCK Certificate", nil); err != nil {
 		return nil, err
 	}
-	v.Attestation, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	v.Attestation, err = v.key()
 	return v, err
+}
+
+// key derives the next key.
+func (v *Vendor) key() (*ecdsa.PrivateKey, error) {
+	v.keys++
+	sum := sha256.Sum256(fmt.Appendf(nil, "SIMULATED %s %d", v.name, v.keys))
+	return ecdsa.ParseRawPrivateKey(elliptic.P256(), sum[:])
 }
 
 // Issue makes a certificate of that name under parent, self-signed for nil; change may
@@ -106,7 +116,7 @@ func (v *Vendor) Issue(parent *Holder, name string, change func(*x509.Certificat
 func (v *Vendor) Sign(parent *Holder, t *x509.Certificate, key *ecdsa.PrivateKey) (Holder, error) {
 	if key == nil {
 		var err error
-		if key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
+		if key, err = v.key(); err != nil {
 			return Holder{}, err
 		}
 	}
@@ -114,7 +124,7 @@ func (v *Vendor) Sign(parent *Holder, t *x509.Certificate, key *ecdsa.PrivateKey
 	if parent != nil {
 		issuer, signer = parent.Cert, parent.Key
 	}
-	der, err := x509.CreateCertificate(rand.Reader, t, issuer, key.Public(), signer)
+	der, err := x509.CreateCertificate(nil, t, issuer, key.Public(), signer)
 	if err != nil {
 		return Holder{}, err
 	}
@@ -159,7 +169,7 @@ func (v *Vendor) CRLOf(issuer Holder, from, until time.Time, revoked ...*big.Int
 	for _, s := range revoked {
 		t.RevokedCertificateEntries = append(t.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: s, RevocationTime: from})
 	}
-	return x509.CreateRevocationList(rand.Reader, t, issuer.Cert, issuer.Key)
+	return x509.CreateRevocationList(nil, t, issuer.Cert, issuer.Key)
 }
 
 // Quote describes a quote. Its zero fields are filled in with what verifies.
@@ -313,13 +323,18 @@ func Chain(list ...*x509.Certificate) []byte {
 // signRaw signs data and returns r and s.
 func signRaw(key *ecdsa.PrivateKey, data []byte) ([]byte, error) {
 	digest := sha256.Sum256(data)
-	r, s, err := ecdsa.Sign(rand.Reader, key, digest[:])
+	// Without a source of randomness the signature is that of RFC 6979.
+	der, err := key.Sign(nil, digest[:], crypto.SHA256)
 	if err != nil {
 		return nil, err
 	}
+	var sig struct{ R, S *big.Int }
+	if _, err := asn1.Unmarshal(der, &sig); err != nil {
+		return nil, err
+	}
 	out := make([]byte, 64)
-	r.FillBytes(out[:32])
-	s.FillBytes(out[32:])
+	sig.R.FillBytes(out[:32])
+	sig.S.FillBytes(out[32:])
 	return out, nil
 }
 

@@ -223,6 +223,9 @@ func (r *root) takeDevice(name string) error {
 	if isTPM(&st) {
 		return fmt.Errorf("/dev/%s is a TPM by another name: %w", name, unix.EPERM)
 	}
+	if own := kernelName(sysDevices, &st); cer.LauncherDevice(own) {
+		return fmt.Errorf("/dev/%s is the launcher's %s by another name: %w", name, own, unix.EPERM)
+	}
 	d := cer.Device{Kind: 'c', Major: unix.Major(st.Rdev), Minor: unix.Minor(st.Rdev)}
 	if st.Mode&unix.S_IFMT == unix.S_IFBLK {
 		d.Kind = 'b'
@@ -242,6 +245,22 @@ func isTPM(st *unix.Stat_t) bool {
 	}
 	subsystem, err := os.Readlink(fmt.Sprintf("/sys/dev/char/%d:%d/subsystem", unix.Major(st.Rdev), unix.Minor(st.Rdev)))
 	return err == nil && strings.HasPrefix(path.Base(subsystem), "tpm")
+}
+
+// sysDevices is where sysfs has character devices by number.
+const sysDevices = "/sys/dev/char"
+
+// kernelName returns what the kernel calls a character device: those of confidential VMs
+// have numbers that are given out as they come. Empty where sysfs does not know it.
+func kernelName(devices string, st *unix.Stat_t) string {
+	if st.Mode&unix.S_IFMT != unix.S_IFCHR {
+		return ""
+	}
+	device, err := os.Readlink(fmt.Sprintf("%s/%d:%d", devices, unix.Major(st.Rdev), unix.Minor(st.Rdev)))
+	if err != nil {
+		return ""
+	}
+	return path.Base(device)
 }
 
 // place attaches a detached mount at a path of the root and closes it.

@@ -24,6 +24,24 @@ func TestCheckFilesystem(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// What a file's data are is then in another device alone.
+	files, blob := t.TempDir(), filepath.Join(dir, "blob")
+	if err := os.WriteFile(filepath.Join(files, "w"), bytes.Repeat([]byte("weights\n"), 4096), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tool(t.Context(), "mkfs.erofs", "--quiet", "--chunksize=4096", "--blobdev="+blob, filepath.Join(dir, "two"), files); err != nil {
+		t.Fatal(err)
+	}
+	two, err := os.ReadFile(filepath.Join(dir, "two"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	outer := func(at int) []byte {
+		b := make([]byte, BlockSize)
+		copy(b[1080:], "\x53\xef")
+		b[at] = 8
+		return b
+	}
 	blank := func(at int, magic string) []byte {
 		b := make([]byte, BlockSize)
 		copy(b[at:], magic)
@@ -40,6 +58,9 @@ func TestCheckFilesystem(t *testing.T) {
 		ok         bool
 	}{
 		"made here":            {erofs, "erofs", true},
+		"on two devices":       {two, "erofs", false},
+		"a journal's device":   {outer(1024 + 0x60), "ext4", false},
+		"journal elsewhere":    {outer(1024 + 0xe4), "ext4", false},
 		"as another":           {erofs, "ext4", false},
 		"ext4":                 {blank(1080, "\x53\xef"), "ext4", true},
 		"squashfs":             {blank(0, "hsqs"), "squashfs", true},

@@ -3,16 +3,15 @@
 package verity
 
 import (
-	"bytes"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/go-json-experiment/json"
 )
 
 // VolumeType is the type member of a description.
@@ -55,19 +54,14 @@ type Volume struct {
 const maxDescription = 64 << 10
 
 // ParseVolume parses a description of at most 64 KiB: one JSON object with no
-// unknown member. The error wraps [ErrVolume].
+// unknown member, and none twice. The error wraps [ErrVolume].
 func ParseVolume(b []byte) (*Volume, error) {
 	if len(b) > maxDescription {
 		return nil, fmt.Errorf("%w: description of %d bytes, at most %d", ErrVolume, len(b), maxDescription)
 	}
 	v := new(Volume)
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil {
+	if err := json.Unmarshal(b, v, json.RejectUnknownMembers(true)); err != nil {
 		return nil, fmt.Errorf("%w: description: %w", ErrVolume, err)
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%w: description: data after it", ErrVolume)
 	}
 	if err := v.check(); err != nil {
 		return nil, fmt.Errorf("%w: description: %w", ErrVolume, err)

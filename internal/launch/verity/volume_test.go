@@ -73,6 +73,9 @@ func TestParseVolume(t *testing.T) {
 	for name, text := range map[string]string{
 		"empty": "", "not JSON": "{", "data after it": string(whole) + "{}", "a list": "[]",
 		"unknown member": strings.Replace(string(whole), "{", `{"check_at_most_once":true,`, 1),
+		"member twice":   strings.Replace(string(whole), "{", `{"root":"`+strings.Repeat("00", 32)+`",`, 1),
+		"in capitals":    strings.Replace(string(whole), `"root"`, `"ROOT"`, 1),
+		"no UTF-8":       strings.Replace(string(whole), "m.img", "m\xff.img", 1),
 		"too long":       string(whole) + strings.Repeat(" ", 64<<10),
 	} {
 		if v, err := ParseVolume([]byte(text)); v != nil || !errors.Is(err, ErrVolume) {

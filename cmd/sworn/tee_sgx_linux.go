@@ -1,0 +1,68 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sworn-run/sworn/attest"
+	"github.com/sworn-run/sworn/internal/launch"
+	"github.com/sworn-run/sworn/simulator/intel"
+)
+
+// sgxSimulator begins a value of --sgx; the folder of the simulated vendors follows.
+const sgxSimulator = "simulator:"
+
+// simulatedLauncher is the name of the enclave that a simulated platform quotes.
+const simulatedLauncher = "sworn"
+
+// checkSGX refuses what would have an enclave's evidence say what is not so: a process that
+// is started runs outside of the enclave.
+func (d *deviceFlags) checkSGX() error {
+	asked := slices.Contains(d.tee, teeSGX)
+	dir, simulated := strings.CutPrefix(d.sgx, sgxSimulator)
+	switch {
+	case !asked && d.sgx != "":
+		return usage("add --tee sgx, or leave --sgx out", "--sgx says which platform quotes an enclave, and --tee sgx is not given")
+	case d.sgx != "" && (!simulated || dir == ""):
+		return usage("--sgx simulator:DIR, with the DIR of sworn simulate vendor --intel", "--sgx %q is no simulated platform; a real one needs no --sgx", d.sgx)
+	case asked && !d.inside:
+		return usage("give the job as a WebAssembly module: --wasm FILE", "--tee sgx: a program that is started runs outside of the enclave, whose evidence would say nothing of it")
+	default:
+		return nil
+	}
+}
+
+// addSGX opens the enclave that this process runs in, or a simulated platform, which says so
+// in every name below its root.
+func (o *opened) addSGX(ctx context.Context, d *deviceFlags, first bool) error {
+	dev, err := d.openSGX(ctx)
+	if err != nil {
+		return err
+	}
+	o.closers = append(o.closers, dev)
+	if first {
+		o.device = launch.Device{Attester: dev}
+		return nil
+	}
+	o.device.Beside = append(o.device.Beside, launch.Beside{Attester: dev})
+	return nil
+}
+
+func (d *deviceFlags) openSGX(ctx context.Context) (attest.Attester, error) {
+	dir, simulated := strings.CutPrefix(d.sgx, sgxSimulator)
+	if !simulated {
+		return openEnclave(ctx)
+	}
+	dev, err := intel.OpenEnclave(dir, simulatedLauncher, time.Now, nil)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, wrap(err, "make the simulated vendor first: sworn simulate vendor --dir "+dir+" --intel")
+	}
+	if err != nil {
+		return nil, wrap(err, "--sgx simulator:DIR, with the DIR of sworn simulate vendor --intel")
+	}
+	return dev, nil
+}

@@ -1,0 +1,110 @@
+package launch_test
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sworn-run/sworn/internal/launch"
+	"github.com/sworn-run/sworn/simulator/intel"
+	"github.com/sworn-run/sworn/verifier"
+)
+
+// TestSimulatedEnclave is the life of a policy with what a simulated SGX platform quotes.
+// It is trusted by who supplies the simulated root, and by nobody else.
+func TestSimulatedEnclave(t *testing.T) {
+	dir := t.TempDir()
+	v, err := intel.Open(dir, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	pem, err := os.ReadFile(v.RootFile(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots, err := verifier.NewTrustStore([]verifier.RootFile{{Path: "intel-sgx/simulated.pem", Data: pem}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{roots: roots, state: filepath.Join(dir, "state"), weights: filepath.Join(dir, "weights.bin")}
+	b.write(t, "weights")
+	try := func(name string, change func(*intel.Enclave)) (*launch.Result, error) {
+		dev, err := intel.OpenEnclave(dir, name, time.Now, change)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer dev.Close()
+		o := b.options(t)
+		o.Device = launch.Device{Attester: dev}
+		return launch.Run(t.Context(), o)
+	}
+	run := func(name string, change func(*intel.Enclave)) []byte {
+		res, err := try(name, change)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res.Capsule
+	}
+	golden := run("launcher", nil)
+	p, err := verifier.PolicyFromRecord(golden, roots, time.Now(), "test", []verifier.Waiver{
+		{Check: "protection.memory", Reason: "the tests' machine may swap"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	record := run("launcher", nil)
+	b.verdict(t, record, p, "")
+	r, err := verifier.Verify(record, verifier.Input{Policy: p, Roots: roots, Now: time.Now()})
+	if err != nil || !strings.Contains(r.Headline, "Intel SGX Root CA SIMULATED") {
+		t.Errorf("%q, %v", r.Headline, err)
+	}
+	// Nobody who does not supply the simulated root takes it for Intel's.
+	r, err = verifier.Verify(record, verifier.Input{Policy: p, Now: time.Now()})
+	if err != nil || r.Trusted || !strings.Contains(r.Headline, "slot.identity") {
+		t.Errorf("without the root: %q, %v", r.Headline, err)
+	}
+	refused := func(capsule []byte, p *verifier.Policy, by string) {
+		t.Helper()
+		r, err := verifier.Verify(capsule, verifier.Input{Policy: p, Roots: roots, Now: time.Now()})
+		if err != nil || r.Trusted || !strings.HasPrefix(r.Headline, "not trusted: "+by) {
+			t.Errorf("%q, %v", r.Headline, err)
+		}
+	}
+	refused(run("another", nil), p, "slot.measurement")
+	for _, flag := range []uint64{intel.EnclaveProvKey, intel.EnclaveDebug} {
+		if _, err := try("launcher", func(e *intel.Enclave) { e.Flags |= flag }); !errors.Is(err, launch.ErrRecord) {
+			t.Errorf("flag %d: %v", flag, err)
+		}
+	}
+
+	// In the words of EGo: whatever this signer ever signs of this product, since version 2.
+	signer := sha256.Sum256([]byte("simulated signer of enclaves"))
+	rules := p.Formats["sgx"]
+	rules.Measurements = map[string][]string{"signer_id": {hex.EncodeToString(signer[:])}}
+	rules.Attributes = map[string]uint64{"product_id": 1}
+	rules.TCB.Minimum = map[string]uint64{"security_version": 2}
+	p.Formats["sgx"] = rules
+	version := func(product, version uint16) func(*intel.Enclave) {
+		return func(e *intel.Enclave) { e.ProdID, e.SVN = product, version }
+	}
+	b.verdict(t, run("another", version(1, 2)), p, "")
+	b.verdict(t, run("another", version(1, 3)), p, "")
+	refused(run("another", version(1, 1)), p, "slot.tcb")
+	refused(run("another", version(2, 2)), p, "slot.mode")
+	refused(run("another", func(e *intel.Enclave) { e.SVN, e.MRSIGNER[0] = 2, e.MRSIGNER[0]+1 }), p, "slot.measurement")
+	// A signer who is named without both signs anything.
+	for _, without := range []func(*verifier.FormatPolicy){
+		func(f *verifier.FormatPolicy) { f.Attributes = nil },
+		func(f *verifier.FormatPolicy) { f.TCB.Minimum = nil },
+	} {
+		q, less := *p, rules
+		without(&less)
+		q.Formats = map[string]verifier.FormatPolicy{"sgx": less}
+		refused(run("another", version(1, 2)), &q, "slot.measurement: the policy has no reference values")
+	}
+}
