@@ -41,6 +41,22 @@ var (
 	buildLlamaModule = wasmBuild("llama.wasm", "github.com/sworn-run/sworn/examples/llama")
 )
 
+// buildSworn builds the program without the race detector, under which the compiler of
+// modules, whose races are not ours to find, takes ten times as long.
+var buildSworn = goBuild("sworn-static", ".")
+
+// wasmMachine is a machine with that program.
+func wasmMachine(t *testing.T) *machine {
+	t.Helper()
+	sworn, err := buildSworn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := newMachine(t)
+	m.sworn = sworn
+	return m
+}
+
 // wasmModule returns the tests' module.
 func wasmModule(t *testing.T) string {
 	t.Helper()
@@ -72,7 +88,7 @@ func smallModule(function string, code ...byte) string {
 // that of another module, nor one that another program interpreted.
 func TestWasmAttested(t *testing.T) {
 	t.Parallel()
-	m := newMachine(t)
+	m := wasmMachine(t)
 	module := wasmModule(t)
 	flags := []string{
 		"--wasm", module, "--weights", m.write(t, "w.bin", "weights "), "--config", m.write(t, "c.txt", "config "),
@@ -126,7 +142,7 @@ func wasmFacts(t *testing.T, r *verifier.Report, engine, pages string) {
 // Everything a module can see of its world is the same at every run.
 func TestWasmDeterministic(t *testing.T) {
 	t.Parallel()
-	m := newMachine(t)
+	m := wasmMachine(t)
 	var outputs []string
 	for _, name := range []string{"first", "second"} {
 		flags := []string{"--wasm", wasmModule(t), "--weights", m.write(t, "w.bin", "weights"), "--output", m.path(name + ".out"), "--input", m.write(t, "in.txt", strings.Repeat("x", 100))}
@@ -147,7 +163,7 @@ func TestWasmDeterministic(t *testing.T) {
 // ended.
 func TestWasmMisbehaves(t *testing.T) {
 	t.Parallel()
-	m := newMachine(t)
+	m := wasmMachine(t)
 	trap := m.write(t, "trap.wasm", smallModule("", 0))
 	invalid := m.write(t, "invalid.wasm", smallModule("sched_yield"))
 	for name, c := range map[string]struct {
@@ -184,7 +200,7 @@ func TestWasmMisbehaves(t *testing.T) {
 // says why.
 func TestWasmRefused(t *testing.T) {
 	t.Parallel()
-	m := newMachine(t)
+	m := wasmMachine(t)
 	module := wasmModule(t)
 	b, err := os.ReadFile(module)
 	if err != nil {
@@ -236,7 +252,7 @@ func (m *machine) replays(t *testing.T, flags ...string) (done, *replayed) {
 // not the same is named.
 func TestReplay(t *testing.T) {
 	t.Parallel()
-	m := newMachine(t)
+	m := wasmMachine(t)
 	module, input := wasmModule(t), m.write(t, "page.txt", "page")
 	folder := m.path("extra")
 	if err := os.Mkdir(folder, 0o755); err != nil {
@@ -313,7 +329,7 @@ func readAll(t *testing.T, name string) []byte {
 // what cannot be run again is refused.
 func TestReplayRecords(t *testing.T) {
 	t.Parallel()
-	m := newMachine(t)
+	m := wasmMachine(t)
 	module, input := wasmModule(t), m.write(t, "page.txt", "page\x00\xff")
 	full := []string{"--wasm", module, "--disclose", "full", "--input", input}
 	m.run(t, "stdin", full, "upper")
@@ -374,7 +390,7 @@ func TestLlamaWasm(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := newMachine(t)
+	m := wasmMachine(t)
 	files := []string{"--wasm", llama, "--weights", weights, "--config", tokenizer}
 	m.run(t, "story", append(slices.Clone(files), "--param", "steps=200", "--output", m.path("story.txt")), "-m", "{weights}", "-z", "{config}", "-n", "{param:steps}")
 	if sum := sha256.Sum256(m.read(t, "story.txt")); hex.EncodeToString(sum[:]) != storiesText {

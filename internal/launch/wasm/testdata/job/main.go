@@ -43,9 +43,7 @@ func work(role string, args []string) error {
 		_, err = os.Stdout.WriteString(strings.ToUpper(string(b)))
 		return err
 	case "world":
-		return world()
-	case "write":
-		return write(args)
+		return world(args)
 	case "exit":
 		n, err := strconv.Atoi(args[0])
 		if err != nil {
@@ -80,8 +78,9 @@ func work(role string, args []string) error {
 	return fmt.Errorf("unknown role %q", role)
 }
 
-// world prints all that a program can see of where it runs.
-func world() error {
+// world prints all that a program can see of where it runs, and what comes of reading
+// and changing the files named.
+func world(names []string) error {
 	fmt.Printf("args %q env %q\n", os.Args, os.Environ())
 	began := time.Now()
 	fmt.Println("time", began.UTC().Format(time.RFC3339Nano))
@@ -106,6 +105,11 @@ func world() error {
 			break
 		}
 	}
+	for _, name := range names {
+		b, err := os.ReadFile(name)
+		fmt.Printf("%s reads %q %v\n", name, b, err)
+		change(name)
+	}
 	return filepath.WalkDir("/", func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -119,14 +123,11 @@ func world() error {
 	})
 }
 
-// write tries to change files, and tells how it failed.
-func write(names []string) error {
-	for _, name := range names {
-		_, create := os.Create(name)
-		_, appending := os.OpenFile(name, os.O_WRONLY|os.O_APPEND, 0)
-		fmt.Println(name, create != nil, appending != nil, os.Remove(name) != nil, os.Mkdir(name+".d", 0o755) != nil,
-			os.Rename(name, name+".old") != nil, os.Symlink(name, name+".link") != nil, os.Chtimes(name, time.Time{}, time.Time{}) != nil)
-		fmt.Println(create)
-	}
-	return nil
+// change tries to change a file in each way, and tells of each whether it failed.
+func change(name string) {
+	_, create := os.Create(name)
+	_, appending := os.OpenFile(name, os.O_WRONLY|os.O_APPEND, 0)
+	fmt.Println(name, create != nil, appending != nil, os.Remove(name) != nil, os.Mkdir(name+".d", 0o755) != nil,
+		os.Rename(name, name+".old") != nil, os.Symlink(name, name+".link") != nil, os.Chtimes(name, time.Time{}, time.Time{}) != nil,
+		"changes:", create)
 }
