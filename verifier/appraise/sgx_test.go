@@ -49,7 +49,7 @@ func sgxFiles(t *testing.T, v *dcaptest.Vendor, quote []byte) []File {
 // TestSGX: an enclave's quote is appraised bare, as EGo and Open Enclave report it, and with
 // what was kept after it; what contradicts itself is refused.
 func TestSGX(t *testing.T) {
-	v, err := dcaptest.New(testTime)
+	v, err := dcaptest.New(testTime, "Intel")
 	if err != nil {
 		t.Fatal(err)
 	}
