@@ -139,17 +139,23 @@ func Surplus(b []byte) (quote, surplus []byte, err error) {
 	return quote[:n:n], quote[n:], nil
 }
 
-// IsQuote reports whether b begins like the quote of an enclave, or like a remote report of
-// EGo or Open Enclave. It promises nothing about the rest.
-func IsQuote(b []byte) bool {
-	const bare = 48 // A quote's header.
-	if hasHeader(b) && len(b) >= HeaderSize+bare {
-		if kind := binary.LittleEndian.Uint32(b[4:]); kind != typeLocal && kind != typeRemote {
-			return false
-		}
-		b = b[HeaderSize:]
+// IsReport reports whether b begins like a report of EGo or Open Enclave, local or remote,
+// with a quote in it. It promises nothing about the rest.
+func IsReport(b []byte) bool {
+	if !hasHeader(b) {
+		return false
 	}
-	if len(b) < bare {
+	kind := binary.LittleEndian.Uint32(b[4:])
+	return (kind == typeLocal || kind == typeRemote) && isBare(b[HeaderSize:])
+}
+
+// IsQuote reports whether b begins like the quote of an enclave, or like a report of EGo or
+// Open Enclave with one in it. It promises nothing about the rest.
+func IsQuote(b []byte) bool { return isBare(b) || IsReport(b) }
+
+// isBare reports whether b begins like a quote's header.
+func isBare(b []byte) bool {
+	if len(b) < 48 {
 		return false
 	}
 	version, kind, tee := binary.LittleEndian.Uint16(b), binary.LittleEndian.Uint16(b[2:]), binary.LittleEndian.Uint32(b[4:])
@@ -165,6 +171,17 @@ func NewEvidence(slot uint8, quote []byte) (*attest.Evidence, error) {
 		return nil, err
 	}
 	return ev, nil
+}
+
+// Details returns the decoded fields of a bare quote by itself, of an enclave and of exactly
+// its bytes: header, the QE's report, the platform's PCK and the body, under the names of
+// the manuals. Nothing is verified. The error wraps [attest.ErrForm].
+func Details(quote []byte) ([]attest.Detail, error) {
+	q, err := parseEvidence(&attest.Evidence{Format: Format, Parts: []attest.Part{{Name: PartQuote, Data: quote}}})
+	if err != nil {
+		return nil, err
+	}
+	return append(append(q.Details(), q.Enclave.Details()...), q.Signatures()...), nil
 }
 
 // parseEvidence parses the one part.

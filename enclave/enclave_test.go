@@ -471,6 +471,26 @@ func TestFlips(t *testing.T) {
 	}
 }
 
+// TestDetails: all fields are shown of a quote by itself, and nothing of what is none.
+func TestDetails(t *testing.T) {
+	v := must(dcaptest.New(testTime, "Intel"))(t)
+	quote := must(v.Make(dcaptest.Quote{Version: 3, Body: body(nil)}))(t)
+	seen := map[string]string{}
+	for _, d := range must(enclave.Details(quote))(t) {
+		seen[d.Name] = d.Value
+	}
+	for name, want := range map[string]string{"quote version": "3", "MRENCLAVE": strings.Repeat("22", 32), "QE ISVSVN": "8", "FMSPC": "90c06f000000"} {
+		if seen[name] != want {
+			t.Errorf("%s is %q, want %q", name, seen[name], want)
+		}
+	}
+	for name, b := range map[string][]byte{"cut": quote[:1000], "reported": header(1, 2, uint64(len(quote)), quote), "none": nil} {
+		if d, err := enclave.Details(b); !errors.Is(err, attest.ErrForm) || d != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // TestUnchanged: evidence and collateral are neither changed nor kept.
 func TestUnchanged(t *testing.T) {
 	v := must(dcaptest.New(testTime, "Intel"))(t)

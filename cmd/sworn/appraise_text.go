@@ -32,7 +32,8 @@ func headline(r *appraise.Report) string {
 
 // assumption is what everything below an acceptance rests on, beside what is proven.
 func assumption(r *appraise.Report) string {
-	if len(r.Quoted) == 0 {
+	enclave, machine := r.Kind == appraise.SGX, r.Kind == appraise.SEVSNP || r.Kind == appraise.TDX
+	if len(r.Quoted) == 0 && !enclave && !machine {
 		return "; no quote confirms it"
 	}
 	for _, f := range r.Findings {
@@ -44,6 +45,10 @@ func assumption(r *appraise.Report) string {
 				return ""
 			}
 			return ", assuming that AWS's hypervisor holds the key: nobody who is trusted vouches for it"
+		case f.Status != attest.Passed && enclave:
+			return ", assuming that an SGX platform holds the key: nobody who is trusted vouches for it"
+		case f.Status != attest.Passed && machine:
+			return ", assuming that the hardware holds the key: nobody who is trusted vouches for it"
 		case f.Status != attest.Passed:
 			return ", assuming that a TPM holds the key: nobody who is trusted vouches for it"
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/sworn-run/sworn/attest"
+	"github.com/sworn-run/sworn/enclave"
 	"github.com/sworn-run/sworn/internal/dcap"
 	"github.com/sworn-run/sworn/internal/hcl"
 	"github.com/sworn-run/sworn/nitro"
@@ -76,7 +77,9 @@ func partDetails(name string, data []byte) []attest.Detail {
 	case sev.PartReport:
 		list, err = sev.Details(data)
 	case tdx.PartQuote:
-		list, err = tdx.Details(data)
+		if list, err = tdx.Details(data); err != nil {
+			list, err = enclave.Details(data) // Both formats have the part.
+		}
 	case nitro.PartDocument:
 		list, _, err = nitro.Details(data)
 	case tpm.PartAttest:

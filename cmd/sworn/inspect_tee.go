@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/sworn-run/sworn/attest"
+	"github.com/sworn-run/sworn/enclave"
 	"github.com/sworn-run/sworn/internal/dcap"
 	"github.com/sworn-run/sworn/internal/hcl"
 	"github.com/sworn-run/sworn/nitro"
@@ -30,8 +31,9 @@ func isSNPReport(file []byte) bool {
 
 // isQuote reports whether a file begins as a quote of an enclave or a TD: a version, an
 // attestation key on P-256, and the id of Intel's quoting enclave (SGX-QL, A.3.1).
+// EGo and Open Enclave put a header before it.
 func isQuote(file []byte) bool {
-	return len(file) >= 48 && file[0] >= 3 && file[0] < 16 && file[1] == 0 && file[2] == 2 && file[3] == 0 &&
+	return enclave.IsReport(file) || len(file) >= 48 && file[0] >= 3 && file[0] < 16 && file[1] == 0 && file[2] == 2 && file[3] == 0 &&
 		hex.EncodeToString(file[12:28]) == "939a7233f79c4ca9940a0db3957f0607"
 }
 
@@ -82,7 +84,7 @@ func showSNPReport(t *treeWriter, file []byte) error {
 
 // showDCAPQuote shows a quote of a TD or an enclave, with the certificates in it.
 func showDCAPQuote(t *treeWriter, file []byte) error {
-	quote, surplus, err := tdx.Surplus(file)
+	quote, surplus, err := enclave.Surplus(file)
 	if err != nil {
 		return err
 	}
@@ -101,6 +103,9 @@ func showDCAPQuote(t *treeWriter, file []byte) error {
 		list = append(list, q.Enclave.Details()...)
 	}
 	t.head(name, fmt.Sprintf("SGX-QL, A.3 and A.4, %d bytes", len(quote)))
+	if n := len(file) - len(quote) - len(surplus); n > 0 {
+		t.row(1, "header", fmt.Sprintf("%d bytes of Open Enclave before it, which nobody signed", n))
+	}
 	t.details(1, list)
 	t.surplus(1, surplus)
 	for _, c := range q.Certificates() {

@@ -153,6 +153,7 @@ func teeSpecimens(tb testing.TB) []specimen {
 		{"TDX quote of version 5", quotes["v5"], append([]string{"MRSERVICETD ", "TEE_TCB_SVN_2 "}, tdWant...)},
 		{"TDX quote and more", append(bytes.Clone(quotes["v4"]), 0), append([]string{"surplus 1 bytes after it"}, tdWant...)},
 		{"SGX quote", quotes["sgx"], append([]string{"SGX quote", "MRENCLAVE ", "REPORTDATA cc000"}, qeWant...)},
+		{"SGX quote as EGo reports it", intel.Wrap(quotes["sgx"]), append([]string{"SGX quote", "header 16 bytes of Open Enclave", "MRENCLAVE "}, qeWant...)},
 		{"TCB info", info, infoWant},
 		{"TCB info with a line end", append(bytes.Clone(info), '\n'), append([]string{"surplus 1 bytes after it"}, infoWant...)},
 		{"TCB info, indented", bytes.Replace(info, []byte(`{"tcbInfo":`), []byte(`{ "tcbInfo":`), 1), []string{"refused parsing a tcb-info: ", `id "TDX"`, "tcbEvaluationDataNumber "}},
@@ -189,6 +190,12 @@ func TestInspectEvidence(t *testing.T) {
 	}
 	quote, err := q.Marshal()
 	must(t, quote, err)
+	e, err := td.SGXQuote(td.Enclave("enclave", [64]byte{1}), now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sgx, err := e.Marshal()
+	must(t, sgx, err)
 	amds, err := snp.Collateral(amd.VCEK, now)
 	if err != nil {
 		t.Fatal(err)
@@ -201,6 +208,7 @@ func TestInspectEvidence(t *testing.T) {
 		{Slot: 0, Format: sev.Format, Parts: []attest.Part{{Name: sev.PartReport, Data: report}}},
 		{Slot: 1, Format: 3, Parts: []attest.Part{{Name: "quote", Data: quote}}},
 		{Slot: 2, Format: 99, Parts: []attest.Part{{Name: "other", Data: []byte("x")}}},
+		{Slot: 3, Format: 4, Parts: []attest.Part{{Name: "quote", Data: sgx}}},
 	}
 	for name, c := range map[string]struct {
 		collateral []attest.Collateral
@@ -211,7 +219,7 @@ func TestInspectEvidence(t *testing.T) {
 			[]string{
 				"evidence (slot 0, format 2 (sev-snp))", "sev-snp what the parts say", "certificate productName Turin", "version snp ", "uses collateral 0 certificate of the VCEK",
 				"evidence (slot 1, format 3 (tdx))", "tdx what the parts say", "register 3 (sha384)", "version tdx_module ",
-				"slot 2, format 99", "collateral (tcb-info, ", "id TDX", "collateral (ccel, ", "replay of RTMR0", "collateral (crl, 1 bytes", "refused ",
+				"slot 2, format 99", "evidence (slot 3, format 4 (sgx))", "sgx what the parts say", "MRENCLAVE ", "version security_version 1", "collateral (tcb-info, ", "id TDX", "collateral (ccel, ", "replay of RTMR0", "collateral (crl, 1 bytes", "refused ",
 			},
 			[]string{"no certificate of the signing key"},
 		},

@@ -19,15 +19,16 @@ func TestSGXFlags(t *testing.T) {
 		"a job that is started":  {deviceFlags{tee: []string{teeSGX}}, false},
 		"that on the simulator":  {deviceFlags{tee: []string{teeSGX}, sgx: "simulator:dir"}, false},
 		"beside another":         {deviceFlags{tee: []string{teeTPM, teeSGX}}, false},
-		"inside":                 {deviceFlags{tee: []string{teeSGX}, inside: true}, true},
+		"inside, not simulated":  {deviceFlags{tee: []string{teeSGX}, inside: true}, false},
 		"inside, simulated":      {deviceFlags{tee: []string{teeSGX}, sgx: "simulator:dir", inside: true}, true},
-		"inside, and a TPM":      {deviceFlags{tee: []string{teeTPM, teeSGX}, inside: true}, true},
+		"inside, and a TPM":      {deviceFlags{tee: []string{teeTPM, teeSGX}, sgx: "simulator:dir", inside: true}, true},
 		"twice":                  {deviceFlags{tee: []string{teeSGX, teeSGX}, inside: true}, false},
 		"simulator without tee":  {deviceFlags{tee: []string{teeAuto}, sgx: "simulator:dir", inside: true}, false},
 		"no folder":              {deviceFlags{tee: []string{teeSGX}, sgx: "simulator:", inside: true}, false},
 		"a folder that is bare":  {deviceFlags{tee: []string{teeSGX}, sgx: "/tmp/vendors", inside: true}, false},
 		"a device that is named": {deviceFlags{tee: []string{teeSGX}, sgx: "/dev/sgx_enclave", inside: true}, false},
 	} {
+		tc.d.ak = "auto"
 		err := tc.d.checkTEE()
 		if (err == nil) != tc.ok {
 			t.Errorf("%s: %v", name, err)

@@ -159,7 +159,7 @@ func TestArguments(t *testing.T) {
 		"no files":     {At: testTime},
 		"too many":     {Files: many, At: testTime},
 		"twice":        {Files: append(one, one...), At: testTime},
-		"unknown kind": {Kind: "sgx", Files: one, At: testTime},
+		"unknown kind": {Kind: "cca", Files: one, At: testTime},
 		"unknown file": {Files: one, At: testTime},
 		"too large":    {Files: []File{{"a", make([]byte, 16<<20+1)}}, At: testTime},
 	} {
