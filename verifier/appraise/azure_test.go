@@ -206,17 +206,20 @@ func TestAzureStrict(t *testing.T) {
 		hardware      fakeSNP
 		strict, plain bool
 	}{
-		"good":                {good(), true, true},
-		"stranger":            {with(func(f *fakeSNP) { f.identity = attest.NotEstablished }), false, true},
-		"forged chain":        {with(func(f *fakeSNP) { f.identity = attest.Failed }), false, false},
-		"revoked":             {with(func(f *fakeSNP) { f.revocation = attest.Failed }), false, false},
-		"not known":           {with(func(f *fakeSNP) { f.coherent = attest.NotEstablished }), false, true},
-		"another platform":    {with(func(f *fakeSNP) { f.coherent = attest.Failed }), false, false},
-		"no TCB":              {with(func(f *fakeSNP) { f.tcb = attest.NotEstablished }), false, true},
-		"revoked platform":    {with(func(f *fakeSNP) { f.tcb = attest.Failed }), false, false},
-		"out of date":         {with(func(f *fakeSNP) { f.vendor, f.status = true, "OutOfDate" }), false, true},
-		"up to date":          {with(func(f *fakeSNP) { f.vendor, f.status = true, "UpToDate" }), true, true},
-		"vendor without word": {with(func(f *fakeSNP) { f.vendor = true }), false, true},
+		"good":             {good(), true, true},
+		"stranger":         {with(func(f *fakeSNP) { f.identity = attest.NotEstablished }), false, true},
+		"forged chain":     {with(func(f *fakeSNP) { f.identity = attest.Failed }), false, false},
+		"revoked":          {with(func(f *fakeSNP) { f.revocation = attest.Failed }), false, false},
+		"not known":        {with(func(f *fakeSNP) { f.coherent = attest.NotEstablished }), false, true},
+		"another platform": {with(func(f *fakeSNP) { f.coherent = attest.Failed }), false, false},
+		"no TCB":           {with(func(f *fakeSNP) { f.tcb = attest.NotEstablished }), false, true},
+		"revoked platform": {with(func(f *fakeSNP) { f.tcb = attest.Failed }), false, false},
+		"out of date":      {with(func(f *fakeSNP) { f.vendor, f.status = true, "OutOfDate" }), false, true},
+		"up to date": {with(func(f *fakeSNP) {
+			f.vendor, f.status, f.revocation = true, "UpToDate", attest.Passed
+		}), true, true},
+		"no lists of who publishes a status": {with(func(f *fakeSNP) { f.vendor, f.status = true, "UpToDate" }), false, true},
+		"vendor without word":                {with(func(f *fakeSNP) { f.vendor = true }), false, true},
 	} {
 		for _, strict := range []bool{true, false} {
 			want := c.plain
