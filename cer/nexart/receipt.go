@@ -205,6 +205,10 @@ func (c *check) signedReceipt(p place, receipt canon.Value) (signed []byte, fiel
 				c.note(NoteUncovered, "%s/receipt/%s", p.path, pointer(name))
 			}
 		}
+		if payload.Kind() != '{' { // Only a receipt itself is documented as a text.
+			c.receiptFailed(p, CodeSchema, "its payload is no object")
+			return nil, fields, false
+		}
 		receipt = payload
 	}
 	switch receipt.Kind() {

@@ -64,6 +64,8 @@ func TestReceipts(t *testing.T) {
 		"of four members":          {signed(short), noted(attested, nexart.NoteLegacy, nexart.NoteKey)},
 		"payload":                  {object{"receipt": object{"payload": short}, "receiptSignature": n.sign(canonical(t, short))}, noted(attested, nexart.NoteLegacy)},
 		"payload and signature":    {object{"receipt": object{"payload": short, "signature": n.sign(canonical(t, short))}}, noted(attested, nexart.NoteLegacy)},
+		"payload a text":           {object{"receipt": object{"payload": text}, "receiptSignature": n.sign([]byte(text))}, noted(badReceipt(nexart.CodeSchema), nexart.NoteLegacy)},
+		"payload null":             {object{"receipt": object{"payload": nil}, "receiptSignature": n.sign([]byte(text))}, noted(badReceipt(nexart.CodeSchema), nexart.NoteLegacy)},
 		"with an unknown member":   {edited(object{"x": 1}), attested},
 		"two":                      {merged(signed(receipt), object{"attestation": signed(receipt)}), attested},
 		"two, one of them bad":     {merged(signed(receipt), object{"attestation": object{"receipt": receipt, "signature": "x"}}), badReceipt(nexart.CodeInvalidSignature)},
