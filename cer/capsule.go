@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"fmt"
+	"slices"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -31,7 +32,8 @@ type Capsule struct {
 	Log []byte
 	// Collateral is vendor-signed material.
 	Collateral []attest.Collateral
-	// Tokens are time-stamp tokens; this version carries none.
+	// Tokens are RFC 3161 time-stamp tokens in DER, in the order in which they were made;
+	// none stands twice.
 	Tokens [][]byte
 }
 
@@ -152,7 +154,7 @@ func ParseCapsule(file []byte) (*Capsule, error) {
 		return nil, fmt.Errorf("capsule: %w", err)
 	}
 	if len(w.Evidence) > limits.EvidenceSlots || len(w.Inclusion.Path) > limits.Inclusion ||
-		len(w.Collateral) > limits.CollateralItems || len(w.Tokens) != 0 {
+		len(w.Collateral) > limits.CollateralItems || len(w.Tokens) > limits.Tokens {
 		return nil, fmt.Errorf("capsule has more items than this version carries: %w", ErrSchema)
 	}
 	if w.CER.Kind() != jsontext.KindBeginObject {
@@ -172,6 +174,12 @@ func ParseCapsule(file []byte) (*Capsule, error) {
 	}
 	for _, x := range w.Collateral {
 		c.Collateral = append(c.Collateral, attest.Collateral{Kind: x.Kind, Data: d.b64(x.Data, limits.CollateralItem)})
+	}
+	for i, t := range w.Tokens {
+		if t == "" || slices.Contains(w.Tokens[:i], t) {
+			return nil, fmt.Errorf("token %d is empty or stands twice: %w", i, ErrSchema)
+		}
+		c.Tokens = append(c.Tokens, d.b64(t, limits.Token))
 	}
 	for i, raw := range w.Evidence {
 		ev, err := parseEvidence(raw, &d)

@@ -313,7 +313,13 @@ var capsuleBounds = []struct {
 	{"part", limits.EvidencePart, func(c *cer.Capsule, n int) { c.Evidence[0].Parts[0].Data = make([]byte, n) }},
 	{"collateral", limits.CollateralItems, func(c *cer.Capsule, n int) { c.Collateral = slices.Repeat(c.Collateral[:1], n) }},
 	{"collateral item", limits.CollateralItem, func(c *cer.Capsule, n int) { c.Collateral[0].Data = make([]byte, n) }},
-	{"tokens", 0, func(c *cer.Capsule, n int) { c.Tokens = slices.Repeat([][]byte{{1}}, n) }},
+	{"tokens", limits.Tokens, func(c *cer.Capsule, n int) {
+		c.Tokens = nil
+		for i := range n {
+			c.Tokens = append(c.Tokens, []byte{byte(i)})
+		}
+	}},
+	{"token", limits.Token, func(c *cer.Capsule, n int) { c.Tokens = [][]byte{make([]byte, n)} }},
 }
 
 func TestCapsuleBounds(t *testing.T) {
@@ -428,7 +434,7 @@ func FuzzParseCapsule(f *testing.F) {
 		b.set(c, b.limit)
 		seeds = append(seeds, file(f, c))
 	}
-	for _, edit := range [][2]string{{`"slot":0`, `"slot":256`}, {`"tokens":[]`, `"tokens":["AA"]`}, {`"index":"1"`, `"index":"01"`}, {`"AQIDBA"`, `"AQIDBB"`}} {
+	for _, edit := range [][2]string{{`"slot":0`, `"slot":256`}, {`"tokens":[]`, `"tokens":["AA","AQ"]`}, {`"tokens":[]`, `"tokens":["AA","AA"]`}, {`"tokens":[]`, `"tokens":[""]`}, {`"index":"1"`, `"index":"01"`}, {`"AQIDBA"`, `"AQIDBB"`}} {
 		seeds = append(seeds, bytes.Replace(good, []byte(edit[0]), []byte(edit[1]), 1))
 	}
 	accepted := 0

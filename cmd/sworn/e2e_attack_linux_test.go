@@ -318,7 +318,7 @@ func TestExchangedParts(t *testing.T) {
 		refused(t, name, s.verify(t, edit(t, page, x.edit), s.policy), x.ids...)
 	}
 	token := bytes.Replace(page, []byte(`"tokens":[]`), []byte(`"tokens":["AA"]`), 1)
-	if r := s.verify(t, token, s.policy); r.Trusted || blocking(r)[0] != "capsule.strict" {
+	if r := s.verify(t, token, s.policy); r.Trusted || blocking(r)[0] != "time.token" {
 		t.Errorf("token added: %v", blocking(r))
 	}
 	trusted(t, s.verify(t, page, s.policy))

@@ -99,6 +99,10 @@ const (
 
 	// Token is the largest time stamp token: 64 KiB.
 	Token = 64 << 10
+
+	// Tokens is the largest number of time stamp tokens in a capsule: one a year from
+	// each of three authorities, for ten years and some.
+	Tokens = 32
 )
 
 // Log is the largest event log in its carried form: 16 MiB. What it is made of is
