@@ -26,7 +26,11 @@ const directions = `
 	< TEE;
 	TEE !< TEE;
 
-	cer, TEE
+	# Time-stamp tokens, which know nothing of records (docs/decisions/0028-time-stamps.md).
+	internal/limits
+	< verifier/stamp;
+
+	cer, TEE, verifier/stamp
 	< verifier;
 
 	# Pure above this line: no device, no network, no files, no clock, no cgo.
@@ -64,7 +68,7 @@ const directions = `
 `
 
 // pureNodes names the nodes of the table above its line.
-var pureNodes = []string{"attest", "internal/limits", "cer", "internal/dcap", "internal/hcl", "internal/bootlog", "TEE", "verifier"}
+var pureNodes = []string{"attest", "internal/limits", "cer", "internal/dcap", "internal/hcl", "internal/bootlog", "TEE", "verifier/stamp", "verifier"}
 
 // formats are the evidence formats that the design names.
 var formats = []string{"tpm", "sev", "tdx", "enclave"}
@@ -132,7 +136,6 @@ var verifierModules = []string{
 	"github.com/go-json-experiment/json",
 	"github.com/transparency-dev/merkle",
 	"golang.org/x/mod",
-	"github.com/digitorus/timestamp",
 	"github.com/fxamacker/cbor/v2",
 }
 

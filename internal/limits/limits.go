@@ -100,6 +100,10 @@ const (
 	// Token is the largest time stamp token: 64 KiB.
 	Token = 64 << 10
 
+	// TimeStampReply is the largest reply of a time-stamping authority: a token and a
+	// few lines.
+	TimeStampReply = Token + 4<<10
+
 	// Tokens is the largest number of time stamp tokens in a capsule: one a year from
 	// each of three authorities, for ten years and some.
 	Tokens = 32

@@ -81,19 +81,23 @@ func (s *Store) save(dir string) error {
 	return os.Rename(part, dir)
 }
 
-// Load reads the store in dir, which must have an authority of every stem, each
-// issued by the first of them. If there is no such folder the error is
+// Load reads the store in dir, which must have an authority of every stem, the first
+// issued by itself, each other by one before it. If there is no such folder the error is
 // fs.ErrNotExist and nothing else; otherwise it wraps [ErrDir].
 func Load(dir string, stems ...string) (*Store, error) {
 	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
 		return nil, fs.ErrNotExist
 	}
 	s := &Store{Authorities: map[string]*Authority{}}
-	for _, stem := range stems {
+	for i, stem := range stems {
 		a, err := loadAuthority(filepath.Join(dir, stem))
 		if err == nil {
 			s.Authorities[stem] = a
-			err = a.Certificate.CheckSignatureFrom(s.Authorities[stems[0]].Certificate)
+			for _, above := range stems[:max(i, 1)] {
+				if err = a.Certificate.CheckSignatureFrom(s.Authorities[above].Certificate); err == nil {
+					break
+				}
+			}
 		}
 		if err != nil {
 			// Not %w: a file that is missing is not a vendor that is missing.
