@@ -164,13 +164,9 @@ func ParseCapsule(file []byte) (*Capsule, error) {
 	d := decoder{}
 	c.Statement, c.Signature = d.b64(w.Statement, limits.Statement), d.b64(w.Signature, signatureSize)
 	c.Log = d.b64(w.Log, limits.Log)
-	c.Inclusion.Index, c.Inclusion.Size = d.uint(w.Inclusion.Index), d.uint(w.Inclusion.Size)
-	for _, p := range w.Inclusion.Path {
-		h := d.b64(p, 32)
-		if len(h) != 32 {
-			return nil, fmt.Errorf("inclusion path: %w", ErrSchema)
-		}
-		c.Inclusion.Path = append(c.Inclusion.Path, [32]byte(h))
+	var err error
+	if c.Inclusion, err = w.Inclusion.decode(&d); err != nil {
+		return nil, err
 	}
 	for _, x := range w.Collateral {
 		c.Collateral = append(c.Collateral, attest.Collateral{Kind: x.Kind, Data: d.b64(x.Data, limits.CollateralItem)})
@@ -192,6 +188,20 @@ func ParseCapsule(file []byte) (*Capsule, error) {
 		return nil, d.err
 	}
 	return c, nil
+}
+
+// ParseEvidence parses one evidence item as a capsule carries it (SPEC, section 7). The
+// error wraps ErrStrict or ErrSchema.
+func ParseEvidence(item []byte) (*attest.Evidence, error) {
+	d := decoder{}
+	ev, err := parseEvidence(item, &d)
+	if err == nil {
+		err = d.err
+	}
+	if err != nil {
+		return nil, fmt.Errorf("evidence item: %w", err)
+	}
+	return ev, nil
 }
 
 // parseEvidence parses one evidence item.

@@ -451,6 +451,7 @@ func FuzzParseCapsule(f *testing.F) {
 		f.Fatal("the seeds are not both good and bad")
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
+		sameSplit(t, b, nil)
 		c, err := cer.ParseCapsule(b)
 		if err != nil {
 			if c != nil || !errors.Is(err, cer.ErrStrict) && !errors.Is(err, cer.ErrSchema) {

@@ -164,3 +164,41 @@ const (
 	// RootsFile is the largest file in a roots folder: 1 MiB.
 	RootsFile = 1 << 20
 )
+
+// Archives of capsules.
+const (
+	// ArchiveSets is the largest number of sets, of capsules of one statement, in an
+	// archive: what 8 digits count.
+	ArchiveSets = 99_999_999
+
+	// ArchiveRecords is the largest number of capsules in an archive.
+	ArchiveRecords = 1 << 40
+
+	// ArchiveBlobs is the largest number of blobs that several sets share. A reader
+	// remembers where each of them is.
+	ArchiveBlobs = 1 << 16
+
+	// ArchiveFiles is the largest number of policies, files of roots and ledgers in an
+	// archive, together.
+	ArchiveFiles = RootsFiles + 64
+
+	// ArchiveFile is the largest of these: 4 MiB.
+	ArchiveFile = PolicyFile
+
+	// ArchiveHead is the largest head of an archive: 1 MiB.
+	ArchiveHead = 1 << 20
+
+	// ArchiveSet is the largest description of a set: 64 KiB.
+	ArchiveSet = 64 << 10
+
+	// ArchiveName is the longest name of a capsule, or of a file beside them.
+	ArchiveName = 90
+
+	// ArchiveContent is the least size of an input or output, as a record carries it,
+	// that an archive stores once for several records: 4 KiB.
+	ArchiveContent = 4 << 10
+
+	// ArchiveLine is the largest line that holds a record: its own bytes, and what
+	// stands around them.
+	ArchiveLine = CapsuleFile + 8<<10
+)

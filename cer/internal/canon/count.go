@@ -6,9 +6,15 @@ import "bytes"
 // outside of strings, and so not many more values. It relies on no grammar and
 // builds nothing: each value costs a reader many times its own length.
 func FewValues(b []byte, most int) bool {
-	if len(b) <= most {
-		return true
-	}
+	return len(b) <= most || count(b, most) <= most
+}
+
+// Values returns the number of commas and colons outside of strings.
+func Values(b []byte) int { return count(b, len(b)) }
+
+// count counts commas and colons outside of strings, no further than shows that there
+// are more than most.
+func count(b []byte, most int) int {
 	n := 0
 	for i := 0; i < len(b) && n <= most; {
 		switch b[i] {
@@ -20,7 +26,7 @@ func FewValues(b []byte, most int) bool {
 		}
 		i++
 	}
-	return n <= most
+	return n
 }
 
 // skipString returns the index after the string that begins at i; of a string

@@ -104,6 +104,14 @@ func (v Value) Raw() []byte {
 	return v.d.text[v.k.start:v.k.end:v.k.end]
 }
 
+// Offset returns where in the text the value begins.
+func (v Value) Offset() int {
+	if v.d == nil {
+		return 0
+	}
+	return int(v.k.start)
+}
+
 // members returns the kids of an object that were kept.
 func (v Value) members() []kid {
 	if v.d == nil || v.k.node == 0 || v.d.text[v.k.start] != '{' {
