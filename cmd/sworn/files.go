@@ -216,6 +216,19 @@ func (p *pendingFile) abandon() {
 
 // loadRoots reads a roots folder (docs/SPEC.md, section 9).
 func loadRoots(dir string) (*verifier.TrustStore, error) {
+	files, err := readRoots(dir)
+	if err != nil || dir == "" {
+		return nil, err
+	}
+	store, err := verifier.NewTrustStore(files)
+	if err != nil {
+		return nil, wrap(err, rootsHint(dir))
+	}
+	return store, nil
+}
+
+// readRoots reads the files of a roots folder; none if none is named.
+func readRoots(dir string) ([]verifier.RootFile, error) {
 	if dir == "" {
 		return nil, nil
 	}
@@ -262,11 +275,7 @@ func loadRoots(dir string) (*verifier.TrustStore, error) {
 		}
 		return nil, wrap(err, hint)
 	}
-	store, err := verifier.NewTrustStore(files)
-	if err != nil {
-		return nil, wrap(err, hint)
-	}
-	return store, nil
+	return files, nil
 }
 
 // named splits NAME=PATH; the name is empty if there is none.

@@ -33,11 +33,12 @@ Nitro; what a firmware logged; certificates, with the extensions of AMD and Inte
 revocation lists and public keys, in DER or PEM; a time stamp of RFC 3161, its
 response or request; a policy; a report; an appraisal; the description of a
 dm-verity volume; the transcript or key of an enrolment; a JSON schema; NexArt's
-bundles, packages, receipts, envelopes, key documents and snapshots; or a roots
-folder. Nothing is verified: use "sworn verify".
+bundles, packages, receipts, envelopes, key documents and snapshots; an archive of
+records, as a line for each; or a roots folder. Nothing is verified: use "sworn
+verify".
 
 With --json the same tree is one object {type, kind, sections}; sections and
-fields have a name, a value and fields. The values are texts, for people: a
+fields have a name, a value and fields; of an archive, an object a line. The values are texts, for people: a
 program that needs a number reads the file itself.`,
 		Example: `  sworn inspect job.cer.json
   sworn inspect --extract output job.cer.json > output.txt
@@ -51,6 +52,9 @@ program that needs a number reads the file itself.`,
 			}
 			if st, err := os.Stat(args[0]); err == nil && st.IsDir() && extract == "" && !pretty {
 				return a.inspectRoots(args[0], asJSON)
+			}
+			if extract == "" && !pretty && isArchive(args[0]) {
+				return a.inspectArchive(args[0], asJSON)
 			}
 			file, err := readCapsule(args[0])
 			if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/sworn-run/sworn/attest"
 	"github.com/sworn-run/sworn/cer"
+	"github.com/sworn-run/sworn/cer/archive"
 	"github.com/sworn-run/sworn/internal/limits"
 	"github.com/sworn-run/sworn/nitro"
 	"github.com/sworn-run/sworn/tpm"
@@ -36,7 +37,7 @@ const (
 // inspectable says what inspect takes.
 const inspectable = "inspect knows records (capsules), statements, event logs (Sworn's, a firmware's, IMA's), quotes and reports of TPMs, SEV-SNP, TDX, SGX, " +
 	"Azure's paravisor and Nitro, TCB infos, QE identities, certificate tables, certificates, revocation lists, public keys, time stamps, policies, reports, " +
-	"appraisals, volume descriptions, enrolments, JSON schemas, NexArt bundles, packages, receipts, envelopes, key documents and snapshots, and roots folders; sworn appraise FOLDER reads more"
+	"appraisals, volume descriptions, enrolments, JSON schemas, NexArt bundles, packages, receipts, envelopes, key documents and snapshots, archives of records, and roots folders; sworn appraise FOLDER reads more"
 
 // errUnknownKind is content that inspect does not know.
 var errUnknownKind = errors.New("the file is of no kind that is known here")
@@ -71,6 +72,8 @@ func kindOf(file []byte) (kind, error) {
 	switch {
 	case len(file) == 0:
 		return kind{}, fmt.Errorf("the file is empty: %w", errUnknownKind)
+	case archive.Is(file):
+		return kind{kindArchive, showArchive}, nil
 	case len(file) > limits.CapsuleFile:
 		return kind{}, fmt.Errorf("file of more than %d bytes: %w", limits.CapsuleFile, errUnknownKind)
 	case bytes.HasPrefix(file, []byte(beginStatement)):

@@ -82,9 +82,12 @@ func (t *treeWriter) writeJSON(w io.Writer, kind string) error {
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
-	return enc.Encode(struct {
-		Type     string  `json:"type"`
-		Kind     string  `json:"kind"`
-		Sections []*node `json:"sections"`
-	}{inspectType, kind, t.sections})
+	return enc.Encode(inspectJSON{inspectType, kind, t.sections})
+}
+
+// inspectJSON is a tree for programs.
+type inspectJSON struct {
+	Type     string  `json:"type"`
+	Kind     string  `json:"kind"`
+	Sections []*node `json:"sections"`
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -36,6 +37,10 @@ word. Nothing is fetched. Without --policy every check that needs none is run,
 and the answer is never "trusted". A policy whose series is "counter" holds the
 records given against each other: none may be missing between the first and the
 last.
+
+Of an archive ("sworn archive"), each record is a line, and the last ones are about
+all of them; with --json an object a line. It is trusted if every record in it is. What
+it carries beside the records is not used.
 
 Exit status: 0 trusted, 1 not trusted, 2 usage or I/O.`,
 		Example: `  sworn verify --policy policy.json --roots roots/ --nonce $NONCE job.cer.json
@@ -183,11 +188,22 @@ func (a *app) verify(ctx context.Context, f *verifyFlags, files []string) error 
 	if err != nil {
 		return err
 	}
-	if in.Policy != nil && in.Policy.Series == verifier.SeriesCounter {
+	archives := slices.ContainsFunc(files, isArchive)
+	if in.Policy != nil && in.Policy.Series == verifier.SeriesCounter && !archives {
 		return a.verifySeries(in, f, files)
 	}
 	var worst error
 	for _, name := range files {
+		if archives && isArchive(name) {
+			err := a.verifyArchive(ctx, in, f, name)
+			if s, ok := errors.AsType[*statusError](err); err != nil && (!ok || s.code != exitNotTrusted) {
+				return err
+			}
+			if worst == nil {
+				worst = err
+			}
+			continue
+		}
 		report, err := a.verifyFile(in, name)
 		if err != nil {
 			return err
@@ -234,7 +250,7 @@ func (a *app) verifySeries(in verifier.Input, f *verifyFlags, files []string) er
 // hintAgainst says what to do about a record that is not trusted.
 func hintAgainst(name string, r *verifier.Report, in verifier.Input) string {
 	id, ok := r.Reason()
-	if id == "capsule.strict" || in.Policy == nil && r.Genuine() != nil {
+	if (id == "capsule.strict" || in.Policy == nil && r.Genuine() != nil) && !isArchive(name) {
 		if b, err := readCapsule(name); err == nil {
 			if hint := kindHint(name, b, "record"); hint != "" {
 				return hint
