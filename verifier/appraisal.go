@@ -92,6 +92,8 @@ type appraisal struct {
 	environments map[string]*cer.Environment
 	slots        []slotResult
 	boot         bootLogs
+	// signers are those of the record itself, made when the first check asks.
+	signers *recordSigners
 	// items and byWeights are made when the first check asks.
 	items     []collateralItem
 	byWeights map[string][]*cer.Component

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sworn-run/sworn/attest"
+	"github.com/sworn-run/sworn/cer/signer"
 )
 
 // bootKind reports whether a kind of collateral tells what booted: check boot.log's.
@@ -28,10 +29,14 @@ func vendorKind(kind string) bool {
 // stand the signatures of components, in the order of the first components that have
 // them; one of several is there once. Then what vendors signed, each item of
 // concern to a slot's evidence: where one has none that was verified, that is not
-// established. Last the logs of what booted. So none can be left out or moved and
-// nothing is different.
+// established. Then the logs of what booted, and last whoever signed the record. So
+// none can be moved and nothing is different, and none but the last left out.
 func (a *appraisal) checkCollateralUse() outcome {
-	items := a.collateral()
+	rest, _ := signer.Split(a.capsule.Collateral)
+	if err := a.recordSigners().err; err != nil {
+		return failed(err.Error())
+	}
+	items := a.collateral()[:len(rest)]
 	for n := len(items); n > 0 && bootKind(items[n-1].kind); n = len(items) {
 		items = items[:n-1]
 	}

@@ -138,7 +138,7 @@ func ExamplePolicyFromRecord() {
 
 // Every check has an id, an order and a class; only required ones can be waived.
 func ExampleCheckClass() {
-	for _, id := range verifier.CheckIDs()[13:16] {
+	for _, id := range verifier.CheckIDs()[14:17] {
 		class, _ := verifier.CheckClass(id)
 		fmt.Println(id, class)
 	}

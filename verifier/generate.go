@@ -8,6 +8,7 @@ import (
 
 	"github.com/sworn-run/sworn/attest"
 	"github.com/sworn-run/sworn/cer"
+	"github.com/sworn-run/sworn/cer/signer"
 	"github.com/sworn-run/sworn/tpm"
 )
 
@@ -56,7 +57,8 @@ func PolicyFromRecord(capsule []byte, roots *TrustStore, now time.Time, name str
 // PolicyFromRecord makes a policy as the function of that name does, with the
 // input's Roots, Now and Sigstore; nothing else of it is looked at. Whoever signed
 // weights is listed for them: the key that signed, also where its certificate is
-// below an authority, or the identity in Sigstore's certificate.
+// below an authority, or the identity in Sigstore's certificate. So is the key of an
+// operator who signed the record; countersigners, who sign afterwards, are not.
 func (in Input) PolicyFromRecord(capsule []byte, name string, waive []Waiver) (*Policy, error) {
 	if in.Now.IsZero() {
 		return nil, fmt.Errorf("no time given: %w", ErrInput)
@@ -75,6 +77,11 @@ func (in Input) PolicyFromRecord(capsule []byte, name string, waive []Waiver) (*
 	for _, c := range a.signatures() {
 		if w := a.signerOf(c); w != nil {
 			p.ModelSigners = append(p.ModelSigners, *w)
+		}
+	}
+	for _, s := range a.recordSigners().all {
+		if s.Role == signer.RoleOperator {
+			p.Signers = append(p.Signers, RecordSigner{Role: s.Role, Keys: []string{s.Key.Fingerprint()}})
 		}
 	}
 	p.Waive = append(p.Waive, waive...)

@@ -78,6 +78,8 @@ type Policy struct {
 	Components []PolicyComponent `json:"components"`
 	// ModelSigners say whose signatures the weights must carry.
 	ModelSigners []ModelSigner `json:"model_signers,omitzero"`
+	// Signers say who must have signed the record, each of them.
+	Signers []RecordSigner `json:"signers,omitzero"`
 	// Others says what becomes of a component that is not listed: OthersRefuse
 	// or OthersReport.
 	Others string `json:"others"`
@@ -240,6 +242,11 @@ func (p *Policy) normalize(has *presence) error {
 	for i := range p.ModelSigners {
 		m := &p.ModelSigners[i]
 		m.SPKI, m.Identities = nonEmpty(m.SPKI), nonEmpty(m.Identities)
+	}
+	p.Signers = nonEmpty(p.Signers)
+	for i := range p.Signers {
+		s := &p.Signers[i]
+		s.Keys, s.Authorities = nonEmpty(s.Keys), nonEmpty(s.Authorities)
 	}
 	for name, f := range p.Formats {
 		f.normalize()

@@ -22,6 +22,7 @@ func (p *Policy) Lint() []string {
 	l.formats()
 	l.components()
 	l.signers()
+	l.recordSigners()
 	l.job()
 	l.freshness()
 	for _, w := range p.Waive {

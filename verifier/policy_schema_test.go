@@ -99,6 +99,8 @@ func (s schema) keyword(n map[string]any, keyword string, rule, v any, at string
 			}
 		}
 		return matches == 1
+	case "anyOf":
+		return slices.ContainsFunc(rule.([]any), func(n any) bool { return s.accepts(n.(map[string]any), v, at) == "" })
 	case "required":
 		return !isObject || !slices.ContainsFunc(rule.([]any), func(name any) bool { _, ok := members[name.(string)]; return !ok })
 	case "minItems":

@@ -119,6 +119,8 @@ type Summary struct {
 	// Booted says what booted, as far as a quote confirms the firmware's log: one
 	// line for each fact. None without such a log.
 	Booted []string `json:"booted,omitempty"`
+	// Signatures are those of operator and countersigners, as far as they parse.
+	Signatures []Signature `json:"signatures,omitempty"`
 	// CertificateHash identifies the record.
 	CertificateHash string `json:"certificateHash,omitempty"`
 	// EvidenceDigest is what a time stamp would have to cover.
@@ -287,7 +289,7 @@ func reportOf(a *appraisal, checks []Check) *Report {
 		}
 	}
 	blocking := r.reason((*Check).blocks)
-	r.Assuming = append(append(a.userRoots(), a.signerRoots()...), r.waived()...)
+	r.Assuming = append(append(a.userRoots(), a.signerRoots()...), append(a.recordSignerRoots(), r.waived()...)...)
 	r.Trusted = blocking == nil && a.in.Policy != nil
 	r.Headline = a.headline(r, blocking)
 	r.Now = Verdict{Status: notTrusted, Headline: r.Headline, Time: a.at.UTC().Format(time.RFC3339), Horizon: a.horizon()}
@@ -398,7 +400,7 @@ func oneLine(s string) string {
 
 // summary reads what the capsule says, without judging it.
 func (a *appraisal) summary() Summary {
-	s := Summary{Components: []Component{}, Evidence: [][]Field{}, Booted: a.bootLines()}
+	s := Summary{Components: []Component{}, Evidence: [][]Field{}, Booted: a.bootLines(), Signatures: a.signatureList()}
 	for _, c := range a.components {
 		s.Components = append(s.Components, Component{c.Role, c.Name, c.Path, c.Digest, c.Size, c.Protection, string(c.Value), c.Described})
 	}

@@ -108,6 +108,9 @@ func (r *Report) rows() [][2]string {
 	if len(s.Booted) > 0 {
 		rows = append(rows, [2]string{"booted", r.booted()})
 	}
+	if len(s.Signatures) > 0 {
+		rows = append(rows, [2]string{"signed by", r.signedBy()})
+	}
 	return append(rows, [2]string{"when", r.when()})
 }
 

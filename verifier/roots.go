@@ -75,6 +75,7 @@ func rootRoles() []rootRole {
 		{name: "aws-nitro", selfSigned: true},
 		{name: "tsa"},
 		{name: roleModelSigner},
+		{name: roleSigner},
 	}
 }
 

@@ -83,21 +83,21 @@ func certificate(tb testing.TB, key crypto.PublicKey, issuer *x509.Certificate, 
 }
 
 // authority makes a CA.
-func authority(tb testing.TB, name string) (*x509.Certificate, crypto.Signer) {
+func authority(tb testing.TB) (*x509.Certificate, crypto.Signer) {
 	tb.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	return certificate(tb, key.Public(), nil, key, func(c *x509.Certificate) {
-		c.Subject.CommonName, c.IsCA, c.KeyUsage = name, true, x509.KeyUsageCertSign
+		c.Subject.CommonName, c.IsCA, c.KeyUsage = "Signers", true, x509.KeyUsageCertSign
 	}), key
 }
 
 // signX509 signs with a certificate below a fresh authority, which is in the chain.
 func signX509(tb testing.TB, role string, key crypto.Signer) (attest.Collateral, *x509.Certificate) {
 	tb.Helper()
-	ca, caKey := authority(tb, "Signers")
+	ca, caKey := authority(tb)
 	leaf := certificate(tb, key.Public(), ca, caKey, nil)
 	item, err := signer.SignX509(rand.Reader, claim(role), key, []*x509.Certificate{leaf, ca})
 	if err != nil {

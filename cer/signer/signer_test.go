@@ -210,8 +210,8 @@ func jws(t *testing.T, header, payload string, key ed25519.PrivateKey) []byte {
 
 func TestHeaders(t *testing.T) {
 	ed := keys()["ed25519"].(ed25519.PrivateKey)
-	ca, caKey := authority(t, "Signers")
-	otherCA, otherKey := authority(t, "Signers")
+	ca, caKey := authority(t)
+	otherCA, otherKey := authority(t)
 	leaf := certificate(t, ed.Public(), ca, caKey, nil)
 	x5c := func(certs ...*x509.Certificate) string {
 		var all []string
@@ -442,7 +442,7 @@ func (b broken) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([
 func TestKeysThatFail(t *testing.T) {
 	lost := errors.New("token removed")
 	for name, key := range keys() {
-		ca, caKey := authority(t, "Signers")
+		ca, caKey := authority(t)
 		leaf := certificate(t, key.Public(), ca, caKey, nil)
 		for want, k := range map[error]broken{lost: {key, lost}, signer.ErrSignature: {key, nil}} {
 			if item, err := signer.SignSSH(rand.Reader, claim(signer.RoleOperator), k); item.Data != nil || !errors.Is(err, want) {
@@ -464,14 +464,14 @@ func TestKeysThatFail(t *testing.T) {
 // TestChain: below whom a certificate is, when, and what it is for.
 func TestChain(t *testing.T) {
 	key := keys()["p256"]
-	ca, caKey := authority(t, "Signers")
+	ca, caKey := authority(t)
 	between, betweenKey := func() (*x509.Certificate, crypto.Signer) {
 		k := keys()["p384"]
 		return certificate(t, k.Public(), ca, caKey, func(c *x509.Certificate) {
 			c.Subject.CommonName, c.IsCA, c.KeyUsage = "Between", true, x509.KeyUsageCertSign
 		}), k
 	}()
-	stranger, _ := authority(t, "Signers")
+	stranger, _ := authority(t)
 	now := time.UnixMilli(1_795_000_000_000)
 	sign := func(change func(*x509.Certificate), below *x509.Certificate, by crypto.Signer, more ...*x509.Certificate) *signer.Signature {
 		leaf := certificate(t, key.Public(), below, by, change)

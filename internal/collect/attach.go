@@ -9,10 +9,11 @@ import (
 
 	"github.com/sworn-run/sworn/attest"
 	"github.com/sworn-run/sworn/cer"
+	"github.com/sworn-run/sworn/cer/signer"
 )
 
-// The kinds of the logs of what booted, which stand last in a capsule (docs/SPEC.md,
-// section 7).
+// The kinds of the logs of what booted, behind which only signatures over the record
+// stand in a capsule (docs/SPEC.md, section 7).
 const (
 	kindEventLog = "eventlog"
 	kindIMA      = "ima"
@@ -83,7 +84,8 @@ func vendors(items []attest.Collateral) []attest.Collateral {
 // else came out differently.
 func withVendors(c *cer.Capsule, items []attest.Collateral) ([]byte, error) {
 	rest := slices.DeleteFunc(slices.Clone(c.Collateral), func(x attest.Collateral) bool { return VendorKind(x.Kind) })
-	at := len(rest)
+	unsigned, _ := signer.Split(rest)
+	at := len(unsigned)
 	for at > 0 && bootKind(rest[at-1].Kind) {
 		at--
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/sworn-run/sworn/attest"
 	"github.com/sworn-run/sworn/cer"
+	"github.com/sworn-run/sworn/cer/signer"
 )
 
 // picky is a scheme that relies on the newest valid revocation list of a trusted root's,
@@ -151,7 +152,7 @@ func collateral(t *testing.T, file []byte) []attest.Collateral {
 	return c.Collateral
 }
 
-// TestAttach puts what was got between signatures and logs, once, renews what is old and
+// TestAttach puts what was got between signatures of models and logs, once, renews what is old and
 // changes nothing else.
 func TestAttach(t *testing.T) {
 	v, a := newVendor(t), newAMD(t, "Milan", 3)
@@ -160,8 +161,9 @@ func TestAttach(t *testing.T) {
 	c := &Collector{Client: client, Schemes: []attest.Scheme{picky{format: 2}}, Anchors: trusting(a.ark), Now: func() time.Time { return *now }}
 	signature, ima := attest.Collateral{Kind: "model-signature", Data: []byte("{}")}, attest.Collateral{Kind: kindIMA, Data: []byte("i")}
 	ccel := attest.Collateral{Kind: attest.CollateralCCEL, Data: []byte("c")}
+	ssh, x509 := attest.Collateral{Kind: signer.KindSSH, Data: []byte("s")}, attest.Collateral{Kind: signer.KindX509, Data: []byte("x")}
 	// What is in it and serves nothing goes.
-	file := record(t, a.report, signature, cert(a.asvk), ccel, ima)
+	file := record(t, a.report, signature, cert(a.asvk), ccel, ima, ssh, x509)
 	got, err := c.Attach(t.Context(), file)
 	if err != nil {
 		t.Fatal(err)
@@ -170,7 +172,7 @@ func TestAttach(t *testing.T) {
 	if got.Added != 2 || got.Removed != 1 || got.Kept != 0 {
 		t.Errorf("%d added, %d removed, %d kept", got.Added, got.Removed, got.Kept)
 	}
-	if d := cmp.Diff([]attest.Collateral{signature, cert(a.ark), crl(a.crl), ccel, ima}, collateral(t, got.File)); d != "" {
+	if d := cmp.Diff([]attest.Collateral{signature, cert(a.ark), crl(a.crl), ccel, ima, ssh, x509}, collateral(t, got.File)); d != "" {
 		t.Error(d)
 	}
 	before, after := strip(t, file), strip(t, got.File)
@@ -189,7 +191,7 @@ func TestAttach(t *testing.T) {
 	if err != nil || renewed.Added != 1 || renewed.Removed != 1 || renewed.Kept != 1 {
 		t.Fatalf("%+v, %v", renewed, err)
 	}
-	if d := cmp.Diff([]attest.Collateral{signature, cert(a.ark), crl(newer), ccel, ima}, collateral(t, renewed.File)); d != "" {
+	if d := cmp.Diff([]attest.Collateral{signature, cert(a.ark), crl(newer), ccel, ima, ssh, x509}, collateral(t, renewed.File)); d != "" {
 		t.Error(d)
 	}
 }
