@@ -3,11 +3,12 @@
 # after one that failed, so that a run tells everything that is wrong. Ends with
 # a table; fails if a step failed.
 #
-# A virtual machine has one processor, and its clocks need it: beside the step vm run
-# the steps after it that mind no clock, and give way to it.
+# What fails most and takes seconds stands first. A virtual machine has one processor,
+# and its clocks need it: beside the step vm run the steps after it that mind no clock,
+# and give way to it. Those that run jobs on software TPMs have the machine to themselves.
 . "$(dirname "$0")/lib.sh"
 
-all=(format arch vet staticcheck lint build test mutation simulator ego vm wasm reproducible generate tidy paths nexart fuzz)
+all=(format arch tidy paths build vm pure vet lint generate wasm reproducible fuzz test simulator ego nexart)
 steps=("$@")
 [ $# -gt 0 ] || steps=("${all[@]}")
 
@@ -45,7 +46,7 @@ join() {
 for i in "${!steps[@]}"; do
 	name=${steps[i]}
 	case $name in
-	wasm | reproducible | generate | tidy | paths) ;;
+	pure | vet | lint | generate | wasm | reproducible | fuzz) ;;
 	*) join ;;
 	esac
 	if [ "$name" = vm ] && [ $((i + 1)) -lt ${#steps[@]} ]; then

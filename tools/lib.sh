@@ -44,8 +44,9 @@ packages() {
 	[ -z "$(files ':(glob)testdata/*.go')" ] || say ./testdata
 }
 
-# pure prints the pure packages, as the import table ranks them.
-pure() { go run ./internal/archtest/purelist; }
+# purelist [concurrent] prints the pure packages, as the import table ranks them, or
+# those of them that start goroutines.
+purelist() { go run ./internal/archtest/purelist "$@"; }
 
 # tagged TAG prints the folders of files whose build constraint names TAG.
 tagged() {

@@ -20,6 +20,7 @@ func long(n int) string {
 // TestFiles breaks each rule about source text, one at a time.
 func TestFiles(t *testing.T) {
 	const doc = "// Package x is one.\npackage x\n"
+	const raced = "race: ./tpm starts goroutines, and has no test with Concurrent in its name"
 	tests := []struct {
 		name, file, src string
 		want            []string
@@ -44,6 +45,12 @@ func TestFiles(t *testing.T) {
 		{"clock with a dot", "attest/x.go", doc + "import . \"time\"\n\nvar now = Now\n", []string{"clock: attest/x.go imports time with a dot"}},
 		{"clock by linkname", "attest/x.go", doc + "//go:linkname now time.now\nfunc now()\n", []string{"clock: attest/x.go:3 reaches past its imports by go:linkname"}},
 		{"clock in a device", "tpm/tpmdev/x.go", doc + "import \"time\"\n\nvar now = time.Now\n", nil},
+		{"goroutine", "tpm/x.go", doc + "func f() { go f() }\n", []string{raced}},
+		{"goroutine of a group", "tpm/x.go", doc + "func f(g group) { g.x.Go(f) }\n", []string{raced}},
+		{"goroutine in a test", "tpm/x_test.go", doc + "func TestX(t *testing.T) { t.Parallel() }\n", []string{raced}},
+		{"goroutine that the race detector sees", "tpm/x_test.go", doc + "func TestXConcurrently(t *testing.T) { go f() }\n", nil},
+		{"method for the race detector", "tpm/x_test.go", doc + "func (x) TestXConcurrently(t *testing.T) { go f() }\n", []string{raced}},
+		{"goroutine in a device", "tpm/tpmdev/x.go", doc + "func f() { go f() }\n", nil},
 		{"test", "tpm/x_test.go", "package x\n\nimport \"time\"\n\nvar now = time.Now\n" + long(300), nil},
 	}
 	for _, test := range tests {
