@@ -396,7 +396,11 @@ func TestProcessEnd(t *testing.T) {
 				t.Fatalf("%v: %s", err, out)
 			}
 			h := &home{dir: dir, abs: dir}
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			patience := 20 * time.Second
+			if name == "detached" {
+				patience = time.Second // in which it would end
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			for h.find() != nil && pause(ctx) == nil {
 			}

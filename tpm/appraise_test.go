@@ -178,15 +178,19 @@ func TestQuoteSelection(t *testing.T) {
 	head := q.marshal()[:bytes.Index(q.marshal(), []byte{0, 0, 0, 2, 0, 4})]
 	hostile := append(append(bytes.Clone(head), 0, 0, 0x0D, 0x05), long...)
 	raw := &RawQuote{Attest: hostile, Signature: a.signBytes(t, hostile), Public: a.pub.marshal()}
-	start := time.Now()
-	if _, err := AppraiseQuote(raw, nil, testTime); !errors.Is(err, attest.ErrForm) {
-		t.Errorf("20 KB of selections: %v", err)
+	least := time.Hour // what else the machine does takes its time once
+	for try := 0; try < 20 && least > 10*time.Millisecond; try++ {
+		start := time.Now()
+		if _, err := AppraiseQuote(raw, nil, testTime); !errors.Is(err, attest.ErrForm) {
+			t.Fatalf("20 KB of selections: %v", err)
+		}
+		if _, err := QuoteSelection(hostile); !errors.Is(err, attest.ErrForm) {
+			t.Fatalf("20 KB of selections: %v", err)
+		}
+		least = min(least, time.Since(start))
 	}
-	if _, err := QuoteSelection(hostile); !errors.Is(err, attest.ErrForm) {
-		t.Errorf("20 KB of selections: %v", err)
-	}
-	if took := time.Since(start); took > 10*time.Millisecond {
-		t.Errorf("20 KB of selections took %v", took)
+	if least > 10*time.Millisecond {
+		t.Errorf("20 KB of selections took %v", least)
 	}
 }
 

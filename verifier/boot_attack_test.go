@@ -172,7 +172,7 @@ func hostileLog(index uint32) []byte {
 // than reading the log a few times.
 func TestBootCost(t *testing.T) {
 	f := newForger(t)
-	limit := 5 * time.Second
+	limit := 20 * time.Second
 	if raceEnabled {
 		limit *= 10
 	}

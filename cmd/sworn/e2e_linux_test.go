@@ -288,6 +288,10 @@ func (m *machine) begin(t *testing.T, args ...string) *running {
 	return r
 }
 
+// promptly is what sworn may take on a busy machine for what takes it less than a
+// second, or the five that a TPM gets: what is later hangs.
+const promptly = time.Minute
+
 // waitFor waits until sworn's standard output holds text.
 func (r *running) waitFor(t *testing.T, text string) {
 	t.Helper()

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -38,15 +39,31 @@ func TestProgress(t *testing.T) {
 	}
 }
 
+// shown is a buffer that tells when something is written to it.
+type shown struct {
+	bytes.Buffer
+	first chan struct{}
+	once  sync.Once
+}
+
+func (s *shown) Write(b []byte) (int, error) {
+	defer s.once.Do(func() { close(s.first) })
+	return s.Buffer.Write(b)
+}
+
 // TestProgressWatch: a counter is shown while it counts, and nothing is after
 // that.
 func TestProgressWatch(t *testing.T) {
-	var b bytes.Buffer
+	b := &shown{first: make(chan struct{})}
 	var done atomic.Uint64
 	done.Store(250e6)
-	p := &progress{w: &b, start: time.Now().Add(-10 * time.Second)}
+	p := &progress{w: b, start: time.Now().Add(-10 * time.Second)}
 	stop := p.watch(&done, 1e9)
-	time.Sleep(350 * time.Millisecond)
+	select {
+	case <-b.first:
+	case <-time.After(30 * time.Second):
+		t.Error("nothing is shown")
+	}
 	stop()
 	if got := b.String(); !strings.Contains(got, " 25 %") || !strings.HasSuffix(got, "\r\x1b[K") {
 		t.Errorf("got %q", got)

@@ -263,7 +263,7 @@ func TestBusy(t *testing.T) {
 	if _, err := Open(t.Context(), s.unix, Options{}); !errors.Is(err, ErrBusy) {
 		t.Fatalf("second Open = %v, want ErrBusy", err)
 	}
-	if took := time.Since(start); took < busyTimeout-time.Second || took > busyTimeout+3*time.Second {
+	if took := time.Since(start); took < busyTimeout-time.Second || took > busyTimeout+late {
 		t.Errorf("it took %v, want about %v", took, busyTimeout)
 	}
 	attestOne(t, first)
@@ -299,7 +299,7 @@ func TestDeathMidRun(t *testing.T) {
 			t.Errorf("%s = %v, want ErrDevice", name, err)
 		}
 	}
-	if took := time.Since(start); took > 5*time.Second {
+	if took := time.Since(start); took > late {
 		t.Errorf("it took %v", took)
 	}
 }

@@ -339,13 +339,13 @@ func processesOf(t *testing.T, uid int) int {
 // eventually waits for a condition.
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	for range 500 {
+	for range 3000 {
 		if condition() {
 			return
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	t.Errorf("%s: not within 5 s", what)
+	t.Errorf("%s: not within 30 s", what)
 }
 
 // When the launcher is killed, so is the job.
