@@ -26,6 +26,9 @@ func (m *material) ahead(anchors *attest.Anchors) {
 	issuers := m.authorities(anchors)
 	add := func(child *x509.Certificate, list *x509.RevocationList) {
 		for _, issuer := range issuers {
+			if len(jobs) > maxAhead {
+				return
+			}
 			j := job{issuer: issuer}
 			switch {
 			case child != nil && child.SignatureAlgorithm == x509.SHA384WithRSAPSS && bytes.Equal(child.RawIssuer, issuer.RawSubject):

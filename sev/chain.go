@@ -18,8 +18,8 @@ type candidate struct {
 }
 
 // candidates returns the certificates whose key signed the report, best first. The
-// error wraps ErrSignature if there is none, ErrNoKey if none was supplied, and ErrForm if the report does not have
-// the form of their product.
+// error wraps ErrSignature if there is none, ErrNoKey if none was supplied, and ErrForm
+// if the report does not have the form of their product.
 func (m *material) candidates(p *report) ([]candidate, error) {
 	var out []candidate
 	var other error

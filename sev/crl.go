@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/x509"
 	"fmt"
-	"math/big"
 	"slices"
 	"time"
 
@@ -85,25 +84,15 @@ func hasCritical(l *x509.RevocationList) bool {
 func (m *material) revoked(c *chain, l *x509.RevocationList) string {
 	root := c.root.Certificate
 	for _, x := range []*x509.Certificate{c.issuer.Certificate, root} {
-		if lists(l, x.SerialNumber) {
+		if attest.Revokes(l, x.SerialNumber, m.at) {
 			return fmt.Sprintf("%s has revoked the certificate of %s, serial %x", subject(root), subject(x), x.SerialNumber)
 		}
 	}
 	for _, x := range slices.Concat(m.certificates, m.issuers) {
-		if bytes.Equal(x.RawIssuer, root.RawSubject) && lists(l, x.SerialNumber) && m.signed(root, x.Certificate) &&
+		if bytes.Equal(x.RawIssuer, root.RawSubject) && attest.Revokes(l, x.SerialNumber, m.at) && m.signed(root, x.Certificate) &&
 			bytes.Equal(x.RawSubjectPublicKeyInfo, c.issuer.RawSubjectPublicKeyInfo) {
 			return fmt.Sprintf("%s has revoked a certificate of the key of %s, serial %x", subject(root), subject(c.issuer.Certificate), x.SerialNumber)
 		}
 	}
 	return ""
-}
-
-// lists reports whether the list has the serial number.
-func lists(l *x509.RevocationList, serial *big.Int) bool {
-	for i := range l.RevokedCertificateEntries {
-		if l.RevokedCertificateEntries[i].SerialNumber.Cmp(serial) == 0 {
-			return true
-		}
-	}
-	return false
 }

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"crypto/x509"
 	"fmt"
-	"math/big"
 	"slices"
 	"time"
 
@@ -44,13 +43,24 @@ func parseList(der []byte) *x509.RevocationList {
 	return l
 }
 
-// findList returns the list of an issuer that counts: of those that it signed, one
-// that is valid before one that is not, then the newest. It may be stale.
-func (a *appraiser) findList(issuer *x509.Certificate) *list {
-	var found []*list
+// listsOf returns the lists that an issuer signed.
+func (a *appraiser) listsOf(issuer *x509.Certificate) []*list {
+	var out []*list
 	for i := range a.lists {
 		l := &a.lists[i]
-		if bytes.Equal(l.RawIssuer, issuer.RawSubject) && !l.ThisUpdate.After(a.at) && l.CheckSignatureFrom(issuer) == nil {
+		if bytes.Equal(l.RawIssuer, issuer.RawSubject) && l.CheckSignatureFrom(issuer) == nil {
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+// chooseList returns the one of an issuer's lists that counts: one that is valid before
+// one that is not, then the newest. It may be stale.
+func (a *appraiser) chooseList(issuer *x509.Certificate, all []*list) *list {
+	var found []*list
+	for _, l := range all {
+		if !l.ThisUpdate.After(a.at) {
 			found = append(found, l)
 		}
 	}
@@ -77,28 +87,20 @@ func sortNewest[T any](s []T, key func(T) (valid bool, from time.Time, index int
 	})
 }
 
-// revoked reports whether the list names c: by its serial number, or by that of
-// another certificate of the same issuer for the same key, as far as one is there.
-func (a *appraiser) revoked(l *list, c *x509.Certificate) bool {
-	if l.has(c.SerialNumber) {
-		return true
-	}
-	for _, s := range a.certificates {
-		if bytes.Equal(s.RawIssuer, c.RawIssuer) && bytes.Equal(s.RawSubjectPublicKeyInfo, c.RawSubjectPublicKeyInfo) && l.has(s.SerialNumber) {
-			return true
+// revoked reports whether one of the issuer's lists names c: by its serial number, or by
+// that of another certificate of the same issuer for the same key, as far as one is
+// there. Beside the list that counts, which may have run out and still says who was
+// revoked, later ones say what is known now of the time asked for.
+func (a *appraiser) revoked(all []*list, chosen *list, c *x509.Certificate) bool {
+	return slices.ContainsFunc(all, func(l *list) bool {
+		if l != chosen && !l.ThisUpdate.After(a.at) {
+			return false
 		}
-	}
-	return false
-}
-
-// has reports whether the list names a serial number.
-func (l *list) has(serial *big.Int) bool {
-	for i := range l.RevokedCertificateEntries {
-		if l.RevokedCertificateEntries[i].SerialNumber.Cmp(serial) == 0 {
-			return true
-		}
-	}
-	return false
+		return attest.Revokes(l.RevocationList, c.SerialNumber, a.at) || slices.ContainsFunc(a.certificates, func(s supplied) bool {
+			return bytes.Equal(s.RawIssuer, c.RawIssuer) && bytes.Equal(s.RawSubjectPublicKeyInfo, c.RawSubjectPublicKeyInfo) &&
+				attest.Revokes(l.RevocationList, s.SerialNumber, a.at)
+		})
+	})
 }
 
 // revocation judges every certificate but the root: the PCK's by the list of its CA,
@@ -114,16 +116,16 @@ func (a *appraiser) revocation() attest.Finding {
 		issuer *x509.Certificate
 		of     []*x509.Certificate
 	}{{root, below}, {ca, []*x509.Certificate{pck}}} {
-		l := a.findList(step.issuer)
+		all := a.listsOf(step.issuer)
+		l := a.chooseList(step.issuer, all)
+		for _, c := range step.of {
+			if a.revoked(all, l, c) {
+				return attest.Finding{Status: attest.Failed, Detail: "the certificate of " + subject(c) + " is revoked by " + subject(step.issuer)}
+			}
+		}
 		if l == nil {
 			out = worse(out, attest.Finding{Detail: "no revocation list of " + subject(step.issuer)})
 			continue
-		}
-		for _, c := range step.of {
-			// A list that has run out still says who was revoked.
-			if a.revoked(l, c) {
-				return attest.Finding{Status: attest.Failed, Detail: "the certificate of " + subject(c) + " is revoked by " + subject(step.issuer)}
-			}
 		}
 		if !a.at.Before(l.NextUpdate) {
 			out = worse(out, attest.Finding{Detail: fmt.Sprintf("the revocation list of %s is stale at %s: it is of %s",

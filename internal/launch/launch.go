@@ -24,6 +24,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/sworn-run/sworn/attest"
@@ -153,6 +154,8 @@ func (o *Options) check() error {
 	switch {
 	case o == nil || o.Plan == nil || o.Device.Attester == nil || (o.Device.Measurer == nil) != (o.Device.Life == nil):
 		return fmt.Errorf("plan or device missing: %w", ErrUsage)
+	case o.Device.Measurer == nil && slices.ContainsFunc(o.Device.Beside, func(b Beside) bool { return b.Measurer != nil }):
+		return fmt.Errorf("a register beside a first slot without one: %w", ErrUsage)
 	case o.StateDir == "" || o.SelfCheck == nil || o.Now == nil || o.Timeout <= 0:
 		return fmt.Errorf("state folder, self-check, clock or time limit missing: %w", ErrUsage)
 	case o.Disclose != cer.DiscloseHash && o.Disclose != cer.DiscloseFull:

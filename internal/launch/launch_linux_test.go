@@ -347,6 +347,10 @@ func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 func TestOptionsRefused(t *testing.T) {
 	b := softBench(t)
 	for name, edit := range map[string]func(*launch.Options){
+		"register beside none": func(o *launch.Options) {
+			o.Device.Beside = []launch.Beside{{Attester: o.Device.Attester, Measurer: o.Device.Measurer}}
+			o.Device.Measurer, o.Device.Life = nil, nil
+		},
 		"zero":          func(o *launch.Options) { *o = launch.Options{} },
 		"no plan":       func(o *launch.Options) { o.Plan = nil },
 		"no attester":   func(o *launch.Options) { o.Device.Attester = nil },
