@@ -59,6 +59,11 @@ type Input struct {
 	InputFile, OutputFile *File
 	// Weights ask whether these are the weights that were measured.
 	Weights []NamedFile
+	// Collateral is what vendors have published since, beside what the record carries: it
+	// is used like that, if it concerns the evidence, and need not. Lists of type
+	// [attest.CollateralCRL] are also held against the certificates of time-stamping
+	// authorities.
+	Collateral []attest.Collateral
 	// Sigstore verifies model signatures that were made through Sigstore; nil if
 	// there is nothing that can, and then they are not established.
 	Sigstore oms.SigstoreVerifier
@@ -100,6 +105,11 @@ type appraisal struct {
 
 	// What several checks need, made by the first that does.
 	policyLists map[componentID]bool
+	// stamps are the capsule's tokens, judged by what is known at the time of the verdict
+	// as of now.
+	stamps []timeStamp
+	// now is the appraisal as of now where this one is as of the record's time, else nil.
+	now *appraisal
 	// series is what the records given show together; nil before they are.
 	series *series
 
@@ -148,6 +158,7 @@ func newAppraisal(in *Input, at time.Time, file []byte) *appraisal {
 		a.appraiseSlots()
 	}
 	a.readBoot()
+	a.stamps = a.judgeStamps(at)
 	return a
 }
 
@@ -234,7 +245,7 @@ func (a *appraisal) appraiseSlots() {
 		}
 		if r.scheme != nil && r.evidence != nil && r.evidence.Format == r.slot.Format {
 			ev := *r.evidence
-			ev.Collateral = a.capsule.Collateral
+			ev.Collateral = slices.Concat(a.capsule.Collateral, a.in.Collateral)
 			r.claims, r.err = r.scheme.Verify(&ev, a.anchors, a.at)
 		}
 		a.slots = append(a.slots, r)

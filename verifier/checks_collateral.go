@@ -121,6 +121,9 @@ func checkCollateral(a *appraisal) outcome {
 // horizon says how far what is known reaches.
 func (a *appraisal) horizon() string {
 	line := "as known from the capsule, the policy and the roots given; "
+	if len(a.in.Collateral) > 0 {
+		line = "as known from the capsule, the policy, the roots and the collateral given; "
+	}
 	if newest, soonest := a.collateralDates(); !newest.IsZero() {
 		line += "newest collateral of " + day(newest)
 		if !soonest.IsZero() {
@@ -137,13 +140,14 @@ func day(t time.Time) string { return t.UTC().Format(time.DateOnly) }
 // made, and when the first of them wants to be renewed; zero without any. The dates of
 // certificates say nothing of what their issuer knew later.
 func (a *appraisal) collateralDates() (newest, soonest time.Time) {
+	all := slices.Concat(a.collateralCarried(), a.in.Collateral)
 	for i := range a.slots {
 		c := a.slots[i].claims
 		if c == nil {
 			continue
 		}
 		for _, u := range c.Used {
-			if u.Index < 0 || u.Index >= len(a.capsule.Collateral) || a.capsule.Collateral[u.Index].Kind == attest.CollateralCertificate {
+			if u.Index < 0 || u.Index >= len(all) || all[u.Index].Kind == attest.CollateralCertificate {
 				continue
 			}
 			if u.From.After(newest) {
@@ -155,6 +159,14 @@ func (a *appraisal) collateralDates() (newest, soonest time.Time) {
 		}
 	}
 	return newest, soonest
+}
+
+// collateralCarried returns what the capsule carries.
+func (a *appraisal) collateralCarried() []attest.Collateral {
+	if a.capsule == nil {
+		return nil
+	}
+	return a.capsule.Collateral
 }
 
 // dated appends to a headline how far the vendors' collateral reaches.

@@ -176,6 +176,10 @@ func checkSlotTCB(a *appraisal, i int) outcome {
 	if o.Status != attest.Passed {
 		return o
 	}
+	if a.now != nil && i < len(a.now.slots) && a.now.slots[i].claims != nil && a.now.slots[i].claims.TCB.Finding.Status == attest.Failed {
+		// It does not say since when its keys may be known to others.
+		return failed("the vendor has revoked the platform since: " + a.now.slots[i].claims.TCB.Detail)
+	}
 	t, rule := &s.claims.TCB, TCBPolicy{}
 	if f := a.rules(s); f != nil {
 		rule = f.TCB

@@ -386,20 +386,6 @@ func checkNonceExecution(a *appraisal) outcome {
 	return passed("your nonce is in the record and was measured before the job")
 }
 
-func askedTimeToken(a *appraisal) bool {
-	return a.in.Policy != nil && a.in.Policy.Time.Token || a.capsule != nil && len(a.capsule.Tokens) > 0
-}
-
-func checkTimeToken(a *appraisal) outcome {
-	if a.capsule == nil {
-		return unknown("the capsule cannot be read")
-	}
-	if len(a.capsule.Tokens) > 0 {
-		return failed("time-stamp tokens cannot be verified by this version")
-	}
-	return unknown("no time stamp covers the evidence")
-}
-
 func checkJobExit(a *appraisal) outcome {
 	switch {
 	case a.runtime == nil:

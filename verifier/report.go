@@ -140,7 +140,8 @@ type Field struct {
 type Report struct {
 	// Type is ReportType.
 	Type string `json:"type"`
-	// Trusted is the verdict that decides.
+	// Trusted is what decides: whether the record is trusted as of now, or as of its own
+	// time, by a time stamp.
 	Trusted bool `json:"trusted"`
 	// Headline is the first line for people.
 	Headline string `json:"headline"`
@@ -157,6 +158,13 @@ type Report struct {
 	NotEstablished []string `json:"notEstablished"`
 	// Checks are all checks in their order.
 	Checks []Check `json:"checks"`
+	// RecordChecks are all checks as of the record's time; empty if there is no such
+	// verdict.
+	RecordChecks []Check `json:"checksRecord"`
+	// Changes are the checks with another outcome now than as of the record's time.
+	Changes []Change `json:"changes"`
+	// TimeStamps are the record's time-stamp tokens.
+	TimeStamps []TimeStamp `json:"timeStamps"`
 	// Summary is what the capsule says.
 	Summary Summary `json:"summary"`
 	// Capsule, Policy and Roots are SHA-256 of what was appraised, in
@@ -208,6 +216,7 @@ func VerifySeries(capsules [][]byte, in Input) ([]*Report, error) {
 		if in.Policy != nil && in.Policy.AllowAt {
 			r.Trusted, r.Headline, r.Checks = h.Trusted, h.Headline, h.Checks
 			r.Assuming, r.NotEstablished = h.Assuming, h.NotEstablished
+			r.Record, r.RecordChecks, r.Changes, r.TimeStamps = h.Record, h.RecordChecks, h.Changes, h.TimeStamps
 			r.Headline += " (at " + v.Time + ", as the policy allows)"
 		}
 	}
@@ -226,6 +235,9 @@ func (in *Input) check(capsules [][]byte) error {
 	}
 	if in.Nonce != nil && (len(in.Nonce) < attest.MinNonce || len(in.Nonce) > attest.MaxNonce) {
 		return fmt.Errorf("nonce of %d bytes, want %d to %d: %w", len(in.Nonce), attest.MinNonce, attest.MaxNonce, ErrInput)
+	}
+	if len(in.Collateral) > limits.CollateralItems || slices.ContainsFunc(in.Collateral, func(c attest.Collateral) bool { return len(c.Data) > limits.CollateralItem }) {
+		return fmt.Errorf("collateral of %d items, want %d of %d bytes at most: %w", len(in.Collateral), limits.CollateralItems, limits.CollateralItem, ErrInput)
 	}
 	if n := len(capsules); n < 1 || n > limits.SeriesRecords {
 		return fmt.Errorf("%d records, want 1 to %d: %w", n, limits.SeriesRecords, ErrInput)
@@ -264,12 +276,20 @@ func appraiseAll(in *Input, at time.Time, capsules [][]byte) []*Report {
 // newReport runs the checks and draws the verdict.
 func newReport(a *appraisal) *Report { return reportOf(a, a.run()) }
 
-// reportOf draws the verdict from checks that have been made.
+// reportOf draws both verdicts from checks that have been made as of now.
 func reportOf(a *appraisal, checks []Check) *Report {
+	r := reportAt(a, checks)
+	r.judgeRecord(a)
+	return r
+}
+
+// reportAt draws the verdict of one time.
+func reportAt(a *appraisal, checks []Check) *Report {
 	digest := a.digest()
 	r := &Report{
 		Type: ReportType, Checks: checks, Summary: a.summary(), Capsule: hex.EncodeToString(digest[:]),
-		Assuming: []string{}, NotEstablished: []string{}, Verifier: "sworn " + a.in.Version,
+		Assuming: []string{}, NotEstablished: []string{}, RecordChecks: []Check{}, Changes: []Change{},
+		TimeStamps: []TimeStamp{}, Verifier: "sworn " + a.in.Version,
 	}
 	if a.in.Digest != [32]byte{} {
 		r.Verifier += " " + cer.SHA256Digest(a.in.Digest)
@@ -289,14 +309,17 @@ func reportOf(a *appraisal, checks []Check) *Report {
 		}
 	}
 	blocking := r.reason((*Check).blocks)
-	r.Assuming = append(append(a.userRoots(), a.signerRoots()...), append(a.recordSignerRoots(), r.waived()...)...)
+	r.Assuming = append(append(a.userRoots(), a.signerRoots()...), a.recordSignerRoots()...)
+	if askedTime(a) {
+		r.Assuming = append(r.Assuming, a.authorityRoots()...)
+	}
+	r.Assuming = append(r.Assuming, r.waived()...)
 	r.Trusted = blocking == nil && a.in.Policy != nil
 	r.Headline = a.headline(r, blocking)
 	r.Now = Verdict{Status: notTrusted, Headline: r.Headline, Time: a.at.UTC().Format(time.RFC3339), Horizon: a.horizon()}
 	if r.Trusted {
 		r.Now.Status = trusted
 	}
-	r.Record = Verdict{Status: notEstablished, Headline: "no verdict as of the record's time: no time stamp covers the evidence"}
 	return r
 }
 
@@ -332,9 +355,9 @@ func (a *appraisal) userRoots() []string {
 func (a *appraisal) headline(r *Report, blocking *Check) string {
 	switch {
 	case r.Trusted && len(r.Assuming) == 0:
-		return a.dated(trusted)
+		return a.dated(a.trustedWord())
 	case r.Trusted:
-		return a.dated(trusted) + ", assuming: " + strings.Join(r.Assuming, "; ")
+		return a.dated(a.trustedWord()) + ", assuming: " + strings.Join(r.Assuming, "; ")
 	case a.in.Policy == nil:
 		if c := r.notGenuine(); c != nil {
 			return fmt.Sprintf("%s: no policy given; evidence not genuine (%s: %s)", notTrusted, c.ID, oneLine(c.Detail))

@@ -23,6 +23,7 @@ func (r *Report) WriteText(w io.Writer, explain bool) error {
 	for _, row := range r.rows() {
 		p.row(row[0], oneLineLong(row[1]))
 	}
+	r.then(p)
 	r.problems(p)
 	p.row("digests", r.digests())
 	p.row("checks", r.counts())
@@ -277,8 +278,28 @@ func (r *Report) where() string {
 	return out
 }
 
+// then writes the verdict as of the record's time, the tokens that give it, and what
+// changed since.
+func (r *Report) then(p *printer) {
+	if len(r.TimeStamps) == 0 {
+		return
+	}
+	p.row("as of then", oneLineLong(r.Record.Headline))
+	p.row("as of now", oneLineLong(r.Now.Headline))
+	for _, s := range r.TimeStamps {
+		words := slices.DeleteFunc([]string{s.Time, s.Authority, s.Covers, s.Status}, func(w string) bool { return w == "" })
+		p.row("time stamp", oneLineLong(strings.Join(words, ", ")+": "+s.Detail))
+	}
+	for _, c := range r.Changes {
+		p.row("changed since", c.ID+": "+c.Then+" then, "+c.Now+" now: "+oneLine(c.Detail))
+	}
+}
+
 func (r *Report) when() string {
 	out := r.Summary.ClaimedTime + " claimed by the producer, no time stamp: no verdict as of then"
+	if r.Record.Time != "" {
+		out = r.Summary.ClaimedTime + " claimed by the producer, stamped at " + r.Record.Time
+	}
 	if r.status("nonce.quote") == attest.Passed {
 		out += "; fresh: your nonce is in the quote"
 		if r.status("nonce.execution") == attest.Passed {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/x509"
 	"encoding/pem"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,6 +29,21 @@ type teeForger struct {
 }
 
 func newTEEForger(tb testing.TB) *teeForger {
+	tb.Helper()
+	oneForger.Do(func() { oneForger.f = makeTEEForger(tb) })
+	if oneForger.f == nil {
+		tb.Fatal("the vendors' keys could not be made")
+	}
+	return oneForger.f
+}
+
+// oneForger is made once: AMD's keys are of 4,096 bits, and nothing changes a forger.
+var oneForger struct {
+	sync.Once
+	f *teeForger
+}
+
+func makeTEEForger(tb testing.TB) *teeForger {
 	tb.Helper()
 	f := &teeForger{at: teeTime(tb)}
 	var err error

@@ -104,7 +104,9 @@ func TestSNPForged(t *testing.T) {
 		d.refuse(t, f.input(t, "sev-snp", d.policy))
 	}
 	// A key's certificate is of one TCB: who rolled back gets another certificate.
+	newer := f.amd.TCB
 	f.amd.TCB = older
+	t.Cleanup(func() { f.amd.TCB = newer })
 	d := teeDeed{"everything rolled back", "slot.tcb", "failed", nil, report(nil)}
 	d.refuse(t, f.input(t, "sev-snp", nil))
 	in := f.input(t, "sev-snp", nil)

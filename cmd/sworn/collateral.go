@@ -333,19 +333,19 @@ func (f *attachFlags) collector(log *slog.Logger) (*collect.Collector, error) {
 	if f.rootsOnly == "" {
 		c.Anchors.Pins = verifier.Pins()
 	}
-	if c.More, err = readItems(f.from); err != nil {
+	if c.More, err = readItems("--from", f.from); err != nil {
 		return nil, err
 	}
 	c.Client, err = f.client(log)
 	return c, err
 }
 
-// readItems reads the files of a folder; none if no folder is named.
-func readItems(dir string) ([]attest.Collateral, error) {
+// readItems reads the files of the folder that a flag names; none if none is named.
+func readItems(flag, dir string) ([]attest.Collateral, error) {
 	if dir == "" {
 		return nil, nil
 	}
-	const hint = "--from takes a folder of certificates, revocation lists and answers of Intel's, and nothing else"
+	hint := flag + " takes a folder of certificates, revocation lists and answers of Intel's, and nothing else"
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, wrap(err, hint)

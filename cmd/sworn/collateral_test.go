@@ -254,7 +254,7 @@ func TestReadItems(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	got, err := readItems(dir)
+	got, err := readItems("--from", dir)
 	if err != nil || len(got) != len(want) {
 		t.Fatalf("%d items, %v", len(got), err)
 	}

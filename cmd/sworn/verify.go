@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"crypto"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,9 +24,13 @@ const formatJSON = "json"
 // verifyFlags are the flags of `sworn verify`.
 type verifyFlags struct {
 	policy, roots, rootsOnly, at, nonce, format string
-	input, output, sigstore                     string
+	input, output, sigstore, collateral, earKey string
 	weights, waive                              []string
 	explain, json                               bool
+
+	// key signs EARs, and kid is its id.
+	key crypto.Signer
+	kid string
 }
 
 func (a *app) verifyCommand() *cobra.Command {
@@ -72,11 +78,14 @@ Exit status: 0 trusted, 1 not trusted, 2 usage or I/O.`,
 	fl.StringVar(&f.input, "input", "", "is this `FILE` the input?")
 	fl.StringVar(&f.output, "output", "", "is this `FILE` the output?")
 	fl.StringArrayVar(&f.weights, "weights", nil, "are these the weights? `[NAME=]PATH` of a file or a folder (repeatable)")
-	fl.StringVar(&f.format, "format", "text", "`text` or json")
+	fl.StringVar(&f.format, "format", "text", "`text`, json, or ear: an attestation result signed by you, a line for each record")
+	fl.StringVar(&f.earKey, "ear-key", "", "your private key for --format ear, a `FILE` in PEM: Ed25519, P-256 or P-384")
 	fl.BoolVar(&f.json, "json", false, "the same as --format json")
 	fl.BoolVar(&f.explain, "explain", false, "list every check, what it wants and what it found")
-	choices(cmd, "format", "text", formatJSON)
+	choices(cmd, "format", "text", formatJSON, formatEAR)
 	sigstoreFlag(cmd, &f.sigstore)
+	fl.StringVar(&f.collateral, "collateral", "", "what vendors and authorities have published since: files in `DIR`, as \"sworn collateral fetch\" writes them")
+	folder(cmd, "collateral")
 	folder(cmd, "roots")
 	folder(cmd, "roots-only")
 	waivable(cmd, "waive")
@@ -87,8 +96,18 @@ Exit status: 0 trusted, 1 not trusted, 2 usage or I/O.`,
 func (f *verifyFlags) verifierInput(ctx context.Context) (verifier.Input, error) {
 	in := verifier.Input{Now: time.Now(), Version: version, Digest: selfDigest(), Sigstore: sigstoreVerifier(ctx, f.sigstore)}
 	var err error
-	if f.format != "text" && f.format != formatJSON {
-		return in, usage(hintMeant(nearest(f.format, []string{"text", formatJSON}), "--format %s", "--format text or --format json"), "unknown format %q", f.format)
+	formats := []string{"text", formatJSON, formatEAR}
+	switch {
+	case !slices.Contains(formats, f.format):
+		return in, usage(hintMeant(nearest(f.format, formats), "--format %s", "--format "+strings.Join(formats, " or --format ")), "unknown format %q", f.format)
+	case f.format == formatEAR && f.earKey == "":
+		return in, usage("--ear-key FILE, your own; "+keyHint, "an attestation result is signed by whoever verifies, and no key is given")
+	case f.format != formatEAR && f.earKey != "":
+		return in, usage("add --format ear, or leave --ear-key out", "--ear-key is for --format ear")
+	case f.earKey != "":
+		if f.key, f.kid, err = verifierKey(f.earKey); err != nil {
+			return in, err
+		}
 	}
 	if f.roots != "" && f.rootsOnly != "" {
 		return in, usage("give one of them", "--roots and --roots-only exclude each other")
@@ -98,6 +117,9 @@ func (f *verifyFlags) verifierInput(ctx context.Context) (verifier.Input, error)
 	}
 	in.RootsOnly = f.rootsOnly != ""
 	if in.Policy, err = loadPolicy(f.policy, f.waive); err != nil {
+		return in, err
+	}
+	if in.Collateral, err = readItems("--collateral", f.collateral); err != nil {
 		return in, err
 	}
 	if in.Nonce, err = parseNonce(f.nonce); err != nil {
@@ -313,6 +335,14 @@ func readCapsule(name string) ([]byte, error) {
 
 // printReport writes one report.
 func (a *app) printReport(r *verifier.Report, f *verifyFlags, name string, many bool) error {
+	if f.format == formatEAR {
+		token, err := earOf(r, f.key, f.kid)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintln(a.stdout, token)
+		return err
+	}
 	if f.format == formatJSON {
 		v := struct {
 			File string `json:"file"`
