@@ -51,15 +51,17 @@ func specStatement(b []byte) (*specFields, error) {
 	number := func(name string) uint64 { return binary.BigEndian.Uint64(f.at[name]) }
 	zero := func(name string) bool { return bytes.Count(f.at[name], []byte{0}) == len(f.at[name]) }
 	n := int(b[258])
-	if f.at["type"][0] != 1 || f.at["clock"][0] != 0 || number("time") < 1 || number("time") > 1<<53 ||
-		zero("series") || zero("launch") || zero("key") || !zero("sequence") || !zero("previous") || zero("logSize") ||
-		!zero("first") || number("count") != 1 || n != 0 && (n < 8 || n > 64) || len(b) < 262+n {
+	run := f.at["type"][0] == 1 && zero("sequence") && zero("previous") && zero("first") && number("count") == 1
+	batch := f.at["type"][0] == 3 && !zero("sequence") && !zero("previous") && number("count") >= 1 && number("count") <= 1<<20 &&
+		number("first") <= 1<<53-number("count")
+	if !run && !batch || f.at["clock"][0] != 0 || number("time") < 1 || number("time") > 1<<53 ||
+		zero("series") || zero("launch") || zero("key") || zero("logSize") || n != 0 && (n < 8 || n > 64) || len(b) < 262+n {
 		return nil, errSpecForm
 	}
 	f.nonce = b[259 : 259+n]
 	rest := b[259+n:]
 	m := int(binary.BigEndian.Uint16(rest))
-	if m != 0 && m != 42 || len(rest) < 3+m {
+	if m != 0 && (m != 42 || batch) || len(rest) < 3+m {
 		return nil, errSpecForm
 	}
 	f.body, rest = rest[2:2+m], rest[2+m:]

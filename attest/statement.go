@@ -30,13 +30,35 @@ const (
 	MaxNonce = 64
 	// MaxSlots is the largest number of manifest slots.
 	MaxSlots = 8
+	// MaxBatch is the largest number of records of one statement.
+	MaxBatch = 1 << 20
+	// maxRecord is the largest number of a record, an exact double.
+	maxRecord = 1 << 53
 )
 
 // StatementType is field 2 of a statement.
 type StatementType uint8
 
-// TypeRun is the statement of one `sworn run`: one record, sequence 0.
-const TypeRun StatementType = 1
+// The types of statements.
+const (
+	// TypeRun is the statement of one `sworn run`: one record, sequence 0.
+	TypeRun StatementType = 1
+	// TypeBatch is a statement over several records of a launch, of which it is not the
+	// first statement.
+	TypeBatch StatementType = 3
+)
+
+// String returns the type as reports spell it.
+func (t StatementType) String() string {
+	switch t {
+	case TypeRun:
+		return "run"
+	case TypeBatch:
+		return "batch"
+	default:
+		return "unknown"
+	}
+}
 
 // ClockSource is field 3 of a statement: where the claimed time comes from.
 type ClockSource uint8
@@ -76,7 +98,7 @@ type Slot struct {
 // Statement is the binding statement, version 1 (SPEC, section 4): what the
 // launch key signs and every quote covers. The zero Statement does not encode.
 type Statement struct {
-	// Type is the statement's type; this version knows TypeRun.
+	// Type is the statement's type; this version knows TypeRun and TypeBatch.
 	Type StatementType
 	// Clock is where Time comes from.
 	Clock ClockSource
@@ -104,7 +126,7 @@ type Statement struct {
 	TreeRoot [32]byte
 	// Nonce is the relying party's nonce, 8 to 64 bytes, or nil for none.
 	Nonce []byte
-	// Body depends on the type; for TypeRun it is empty or a [Counter].
+	// Body depends on the type; for TypeRun it is empty or a [Counter], else empty.
 	Body []byte
 	// Manifest lists the evidence that must be there, 1 to 8 slots.
 	Manifest []Slot
@@ -164,15 +186,12 @@ func (t *Slot) append(b []byte) []byte {
 
 // check enforces the rules that hold for encoder and parser alike.
 func (s *Statement) check() error {
+	if err := s.checkType(); err != nil {
+		return err
+	}
 	switch {
-	case s.Type != TypeRun:
-		return fmt.Errorf("statement type %d is not one this version knows: %w", s.Type, ErrForm)
 	case s.Clock != ClockHost:
 		return fmt.Errorf("clock source %d is not one this version knows: %w", s.Clock, ErrForm)
-	case s.Sequence != 0 || s.Previous != [32]byte{}:
-		return fmt.Errorf("a run statement has sequence 0 and no previous: %w", ErrForm)
-	case s.FirstRecord != 0 || s.RecordCount != 1:
-		return fmt.Errorf("a run statement holds record 0 and no other: %w", ErrForm)
 	case s.Series == [32]byte{} || s.Launch == [32]byte{} || s.KeyID == [32]byte{}:
 		return fmt.Errorf("statement without series, launch or key: %w", ErrForm)
 	case s.LogSize == 0:
@@ -184,17 +203,43 @@ func (s *Statement) check() error {
 	case len(s.Manifest) < 1 || len(s.Manifest) > MaxSlots:
 		return fmt.Errorf("manifest of %d slots, want 1 to %d: %w", len(s.Manifest), MaxSlots, ErrForm)
 	}
-	if len(s.Body) != 0 {
-		if _, err := ParseCounter(s.Body); err != nil {
-			return err
-		}
-	}
 	for i := range s.Manifest {
 		if err := s.Manifest[i].check(i); err != nil {
 			return fmt.Errorf("manifest slot %d: %w", i, err)
 		}
 	}
 	return nil
+}
+
+// checkType enforces the rules of the statement's type.
+func (s *Statement) checkType() error {
+	switch s.Type {
+	case TypeRun:
+		if s.Sequence != 0 || s.Previous != [32]byte{} {
+			return fmt.Errorf("a run statement has sequence 0 and no previous: %w", ErrForm)
+		}
+		if s.FirstRecord != 0 || s.RecordCount != 1 {
+			return fmt.Errorf("a run statement holds record 0 and no other: %w", ErrForm)
+		}
+		if len(s.Body) != 0 {
+			_, err := ParseCounter(s.Body)
+			return err
+		}
+		return nil
+	case TypeBatch:
+		if s.Sequence == 0 || s.Previous == [32]byte{} {
+			return fmt.Errorf("a batch statement follows another: %w", ErrForm)
+		}
+		if s.RecordCount < 1 || s.RecordCount > MaxBatch || s.FirstRecord > maxRecord-s.RecordCount {
+			return fmt.Errorf("a batch statement holds 1 to %d records, up to number 2^53-1: %w", MaxBatch, ErrForm)
+		}
+		if len(s.Body) != 0 {
+			return fmt.Errorf("a batch statement with a body: %w", ErrForm)
+		}
+		return nil
+	default:
+		return fmt.Errorf("statement type %d is not one this version knows: %w", s.Type, ErrForm)
+	}
 }
 
 // check enforces the rules of one slot at position i.

@@ -88,6 +88,14 @@ var statementRules = map[string]func(*attest.Statement){
 	"type open":                 func(s *attest.Statement) { s.Type = 2 },
 	"type requote":              func(s *attest.Statement) { s.Type = 7 },
 	"type 8":                    func(s *attest.Statement) { s.Type = 8 },
+	"batch that is first":       func(s *attest.Statement) { batch(s); s.Sequence = 0 },
+	"batch after nothing":       func(s *attest.Statement) { batch(s); s.Previous = [32]byte{} },
+	"batch of no record":        func(s *attest.Statement) { batch(s); s.RecordCount = 0 },
+	"batch of 2^20+1":           func(s *attest.Statement) { batch(s); s.RecordCount = attest.MaxBatch + 1 },
+	"batch of 2^64-1":           func(s *attest.Statement) { batch(s); s.RecordCount = 1<<64 - 1 },
+	"batch up to 2^53":          func(s *attest.Statement) { batch(s); s.FirstRecord = 1<<53 - s.RecordCount + 1 },
+	"batch from 2^64-1":         func(s *attest.Statement) { batch(s); s.FirstRecord = 1<<64 - 1 },
+	"batch with a counter":      func(s *attest.Statement) { batch(s); s.Body = counterBody(7) },
 	"secure clock":              func(s *attest.Statement) { s.Clock = 1 },
 	"clock 255":                 func(s *attest.Statement) { s.Clock = 255 },
 	"sequence":                  func(s *attest.Statement) { s.Sequence = 1 },
@@ -131,6 +139,12 @@ var statementRules = map[string]func(*attest.Statement){
 	"register value empty":      func(s *attest.Statement) { register(s, attest.SHA256, 0) },
 	"register value short":      func(s *attest.Statement) { register(s, attest.SHA256, 31) },
 	"register value long":       func(s *attest.Statement) { register(s, attest.SHA256, 33) },
+}
+
+// batch makes a statement one of a batch.
+func batch(s *attest.Statement) {
+	s.Type, s.Sequence, s.Previous, s.FirstRecord, s.RecordCount = attest.TypeBatch, 7, [32]byte{31: 1}, 5, 100
+	s.Body = nil
 }
 
 // counterBody returns the body of a statement with a counter.

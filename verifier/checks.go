@@ -103,7 +103,7 @@ func definitions() []definition {
 		{id: "log.origin", class: required, spec: "SPEC 5", run: checkLogOrigin, passes: "the register was zero when the log began"},
 		{id: "log.replay", class: core, spec: "SPEC 5", run: checkLogReplay, passes: "the whole log replays to the quoted register, and the statement names the log before its own commit"},
 		{id: "log.launch", class: core, spec: "SPEC 5", run: checkLogLaunch, passes: "the log keeps its grammar and its last segment is this launch, with the key before the separator"},
-		{id: "log.commit", class: core, spec: "SPEC 5", run: checkLogCommit, passes: "the log's last event commits this statement, and nothing else was committed"},
+		{id: "log.commit", class: core, spec: "SPEC 5", run: checkLogCommit, passes: "the log's last event commits this statement, and for a run nothing else was committed"},
 		{id: "log.sole", class: required, spec: "SPEC 5", run: checkLogSole, passes: "earlier launches in the register are complete, disclosed and allowed, and no job could extend it"},
 		{id: "log.anchor", class: info, spec: "SPEC 5", run: checkLogAnchor, passes: "a register anchors the log"},
 		{id: "launcher.rooted", class: required, spec: "SPEC 8", run: checkLauncherRooted, passes: "a measured boot covers the launcher"},

@@ -259,4 +259,3 @@ func (s *Set) fill(r *Record, list []byte) error {
 	r.Record = full
 	return err
 }
-

@@ -21,7 +21,7 @@ func treeStatement(t *treeWriter, raw []byte) {
 	}
 	ms := int64(st.Time)
 	t.rows([][2]string{
-		{"type", fmt.Sprintf("%d, run", st.Type)},
+		{"type", fmt.Sprintf("%d, %v", st.Type, st.Type)},
 		{"clock", fmt.Sprintf("%d, the host's", st.Clock)},
 		{"claimed time", fmt.Sprintf("%d ms, %s", st.Time, time.UnixMilli(ms).UTC().Format(cer.TimeLayout))},
 		{"series", hex.EncodeToString(st.Series[:])},

@@ -320,6 +320,15 @@ func (g *generator) statements() {
 		{"time-2-53", "the largest time", func(s *attest.Statement) { s.Time = 1 << 53 }},
 		{"counter", "a launch counter", func(s *attest.Statement) { s.Body = counter(7) }},
 		{"counter-max", "the largest value of a counter", func(s *attest.Statement) { s.Body = counter(1<<64 - 1) }},
+		{"batch", "a batch of three records, from number 5", func(s *attest.Statement) {
+			s.Type, s.Sequence, s.Previous = attest.TypeBatch, 1, named("statement before")
+			s.FirstRecord, s.RecordCount = 5, 3
+			s.TreeRoot = cer.Root([][32]byte{named("record 5"), named("record 6"), named("record 7")})
+		}},
+		{"batch-longest", "a batch of as many records as there can be, up to the largest number", func(s *attest.Statement) {
+			s.Type, s.Sequence, s.Previous = attest.TypeBatch, 1<<64-1, named("statement before")
+			s.FirstRecord, s.RecordCount = 1<<53-attest.MaxBatch, attest.MaxBatch
+		}},
 		{"sha384", "a register of the SHA-384 bank", func(s *attest.Statement) { s.Manifest = []attest.Slot{slot(0, attest.SHA384)} }},
 		{"sha512", "a register of the SHA-512 bank", func(s *attest.Statement) { s.Manifest = []attest.Slot{slot(0, attest.SHA512)} }},
 		{"two-slots", "a second slot without a register, of a format this version does not appraise", func(s *attest.Statement) {
@@ -347,6 +356,9 @@ func put64(b []byte, at int, v uint64) []byte {
 	return put(b, at, binary.BigEndian.AppendUint64(nil, v)...)
 }
 
+// batch returns a run as a batch: number 1, after a statement.
+func batch(b []byte) []byte { return put(put64(put(b, 24, 3), 130, 1), 138, 1) }
+
 // refusedStatements writes one vector for each rule of SPEC, section 4; b is
 // "run", whose nonce of 8 bytes puts the body at 267, the manifest's count at
 // 269, its slot at 270 and the slot's register length at 307.
@@ -364,7 +376,14 @@ func (g *generator) refusedStatements(b []byte) {
 		{"trailing", "a byte too many", append(slices.Clone(b), 0)},
 		{"too-long", "4,097 bytes", append(slices.Clone(b), make([]byte, 4097-len(b))...)},
 		{"type-0", "no type", put(b, 24, 0)},
-		{"type-batch", "a type that this version does not know", put(b, 24, 3)},
+		{"type-batch", "a batch is not number 0, and follows a statement", put(b, 24, 3)},
+		{"type-open", "a type that this version does not know", put(b, 24, 2)},
+		{"batch-after-nothing", "a batch follows a statement", put64(put(b, 24, 3), 130, 1)},
+		{"batch-sequence-0", "a batch is not number 0", put(put(b, 24, 3), 138, 1)},
+		{"batch-count-0", "a batch of no record", put64(batch(b), 218, 0)},
+		{"batch-count-2-20-1", "a batch of more records than 2^20", put64(batch(b), 218, 1<<20+1)},
+		{"batch-first-2-53", "a record whose number is no exact double", put64(put64(batch(b), 210, 1<<53), 218, 1)},
+		{"batch-counter", "a batch has no counter", slices.Concat(batch(b)[:267], []byte{0, 42}, counter(7), b[269:])},
 		{"clock-1", "a clock that this version does not know", put(b, 25, 1)},
 		{"time-0", "no time", put64(b, 26, 0)},
 		{"time-2-53-1", "a time that is no exact double", put64(b, 26, 1<<53+1)},

@@ -64,7 +64,7 @@ const (
 
 	// BatchRecords is the largest number of records in one batch, and so of
 	// leaves in a tree that is built here.
-	BatchRecords = 1 << 20
+	BatchRecords = attest.MaxBatch
 )
 
 // The statement and the evidence that quotes it.
