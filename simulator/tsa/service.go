@@ -220,17 +220,13 @@ func grant(token []byte) []byte {
 func refuse(bit int, text string) []byte {
 	info := asn1.BitString{Bytes: make([]byte, bit/8+1), BitLength: bit + 1}
 	info.Bytes[bit/8] = 0x80 >> (bit % 8)
-	der, err := asn1.Marshal(struct {
-		Status struct {
-			Status int
-			Text   []string `asn1:"utf8"`
-			Info   asn1.BitString
-		}
-	}{struct {
+	type status struct {
 		Status int
-		Text   []string `asn1:"utf8"`
+		Text   []asn1.RawValue
 		Info   asn1.BitString
-	}{2, []string{text}, info}})
+	}
+	words := []asn1.RawValue{{Tag: asn1.TagUTF8String, Bytes: []byte(text)}}
+	der, err := asn1.Marshal(struct{ Status status }{status{2, words, info}})
 	return must(der, err)
 }
 

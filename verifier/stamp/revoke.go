@@ -226,13 +226,16 @@ func (v *verification) revokedIn(all []Revocation, chain []*x509.Certificate) *R
 // current says whether lists that were current vouch for each certificate below the root,
 // and which of those given were relied on.
 func (v *verification) current(lists []list, chain []*x509.Certificate, revoked *Revocation) (f attest.Finding, used, spare []attest.Use) {
-	f = attest.Finding{Status: attest.Passed, Detail: "no certificate of the chain is in the lists of its issuers"}
+	f = attest.Finding{Status: attest.Passed, Detail: "the issuers publish no revocation lists"}
 	counts := map[int]bool{}
 	for i, c := range chain[:len(chain)-1] {
 		best := v.choose(lists, c, chain[i+1])
 		switch {
 		case best != nil:
 			counts[best.index] = true
+			if f.Status == attest.Passed {
+				f.Detail = "no certificate of the chain is in the lists of its issuers"
+			}
 		case !publishes(c):
 		default:
 			f = attest.Finding{Detail: "no current revocation list of " + subject(chain[i+1]) + " is at hand"}
