@@ -119,7 +119,7 @@ says so; 2 usage or I/O.`,
 	}
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(a.verifyCommand(), a.inspectCommand(), a.explainCommand(), a.policyCommand(), a.nexartCommand(),
-		a.appraiseCommand(), a.collateralCommand(), a.archiveCommand(), a.exportCommand())
+		a.appraiseCommand(), a.collateralCommand(), a.archiveCommand(), a.exportCommand(), a.timestampCommand())
 	a.addPlatform(root)
 	helpers(root)
 	return root

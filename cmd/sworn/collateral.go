@@ -381,6 +381,10 @@ func (a *app) attach(ctx context.Context, c *collect.Collector, f *attachFlags, 
 		if err != nil {
 			return wrap(fmt.Errorf("%s: %w", name, err), a.attachHint(name, b, err))
 		}
+		if c, err := cer.ParseCapsule(b); err == nil && got.Added+got.Removed > 0 && archived(c) {
+			return usage("attach before sworn timestamp --archive; beside an archived record, give collateral to who verifies",
+				"%s: an archive token covers the record's collateral, which must stay as it is", name)
+		}
 		if err := f.write(name, got); err != nil {
 			return err
 		}

@@ -176,10 +176,11 @@ func showCapsule(t *treeWriter, file []byte) error {
 	treeStatement(t, c.Statement)
 	t.row(1, "signature", fmt.Sprintf("Ed25519 by the launch key, %x", c.Signature))
 	t.row(1, "inclusion", fmt.Sprintf("leaf %d of %d, path of %d hashes", c.Inclusion.Index, c.Inclusion.Size, len(c.Inclusion.Path)))
-	t.row(1, "evidence digest", fmt.Sprintf("%x (what a time stamp would have to cover)", attest.EvidenceDigest(c.Statement, c.Signature, c.Items)))
+	t.row(1, "evidence digest", fmt.Sprintf("%x (what a time stamp has to cover)", attest.EvidenceDigest(c.Statement, c.Signature, c.Items)))
 	treeLog(t, c.Log)
 	treeEvidence(t, c.Evidence, c.Collateral)
 	treeCollateral(t, c.Collateral)
+	treeTokens(t, c)
 	return nil
 }
 

@@ -38,6 +38,8 @@ type stampInfo struct {
 	Ordering bool          `asn1:"optional"`
 	Nonce    *big.Int      `asn1:"optional"`
 	TSA      asn1.RawValue `asn1:"optional,tag:0"`
+	// Extensions are not decoded.
+	Extensions []pkix.Extension `asn1:"optional,tag:1"`
 }
 
 // accuracy is an Accuracy (RFC 3161, 2.4.2).
@@ -71,8 +73,8 @@ type signedData struct {
 	Signers      []asn1.RawValue `asn1:"set"`
 }
 
-// stamp is a time stamp token, with the status of the response it came in.
-type stamp struct {
+// stampView is a time stamp token, with the status of the response it came in.
+type stampView struct {
 	status string // empty: no response around the token
 	token  bool
 	data   signedData
@@ -90,8 +92,8 @@ func whole(der []byte, v any) error {
 }
 
 // parseStamp reads a TimeStampResp or a TimeStampToken.
-func parseStamp(der []byte) (*stamp, error) {
-	s := &stamp{}
+func parseStamp(der []byte) (*stampView, error) {
+	s := &stampView{}
 	token := der
 	var resp struct {
 		Status struct {
@@ -170,19 +172,52 @@ func showStamp(t *treeWriter, der []byte) error {
 		return nil
 	}
 	t.head("time stamp", fmt.Sprintf("TSTInfo, RFC 3161, 2.4.2, %d bytes; its signature was not checked", s.size))
+	return treeStamp(t, s, "a stamp of a record covers its evidence digest")
+}
+
+// treeStamp shows a token below the head that is open; covers says what the digest is.
+func treeStamp(t *treeWriter, s *stampView, covers string) error {
 	t.rows([][2]string{
 		{"version", fmt.Sprint(s.info.Version)},
 		{"policy", s.info.Policy.String()},
-		{"messageImprint", fmt.Sprintf("%s %x (a stamp of a record covers its evidence digest)", hashName(s.info.Imprint.HashAlgorithm.ID), s.info.Imprint.HashedMessage)},
+		{"messageImprint", fmt.Sprintf("%s %x (%s)", hashName(s.info.Imprint.HashAlgorithm.ID), s.info.Imprint.HashedMessage, covers)},
 		{"serialNumber", fmt.Sprintf("%x", s.info.Serial)},
 		{"genTime", s.info.Time.UTC().Format(time.RFC3339Nano)},
 		{"accuracy", s.info.Accuracy.String()},
 		{"ordering", fmt.Sprint(s.info.Ordering)},
 		{"nonce", numberOrNone(s.info.Nonce)},
 		{"tsa", generalName(s.info.TSA.Bytes)},
-		{"signerInfos", fmt.Sprint(len(s.data.Signers))},
 	})
+	for _, e := range s.info.Extensions {
+		t.row(1, "extension", extensionText(e.Id, len(e.Value), e.Critical))
+	}
+	t.row(1, "signerInfos", fmt.Sprint(len(s.data.Signers)))
+	for i := range s.data.Signers {
+		treeStampSigner(t, s.data.Signers[i].FullBytes)
+	}
+	if err := treeStampLists(t, s.data.CRLs.Bytes); err != nil {
+		return err
+	}
 	return treeStampCertificates(t, s.data.Certificates.Bytes)
+}
+
+// treeStampLists shows the revocation lists that came with a token.
+func treeStampLists(t *treeWriter, rest []byte) error {
+	for n := 0; len(rest) > 0; n++ {
+		var one asn1.RawValue
+		var err error
+		if rest, err = asn1.Unmarshal(rest, &one); err != nil || n == limits.Certificates {
+			return fmt.Errorf("revocation lists of the token: %w", errNoStamp)
+		}
+		if one.Class == asn1.ClassContextSpecific {
+			t.row(1, "crls", fmt.Sprintf("%d bytes in another form (RFC 5652, 10.2.1), which is not read", len(one.FullBytes)))
+			continue
+		}
+		if err := showCRL(t, one.FullBytes); err != nil {
+			return fmt.Errorf("revocation lists of the token: %w", err)
+		}
+	}
+	return nil
 }
 
 // treeStampCertificates shows the certificates that came with a token.
@@ -206,15 +241,23 @@ func treeStampCertificates(t *treeWriter, rest []byte) error {
 // 5280, 4.2.1.6).
 func generalName(b []byte) string {
 	var name asn1.RawValue
-	var rdn pkix.RDNSequence
 	switch {
 	case len(b) == 0:
 		return "none"
-	case whole(b, &name) != nil || name.Class != asn1.ClassContextSpecific || name.Tag != 4 || whole(name.Bytes, &rdn) != nil:
+	case whole(b, &name) != nil || name.Class != asn1.ClassContextSpecific || name.Tag != 4:
 		return fmt.Sprintf("%x", b)
 	default:
-		return fmt.Sprintf("%q", rdn.String())
+		return rdnText(name.Bytes)
 	}
+}
+
+// rdnText shows a Name (RFC 5280, 4.1.2.4).
+func rdnText(der []byte) string {
+	var rdn pkix.RDNSequence
+	if whole(der, &rdn) != nil {
+		return fmt.Sprintf("%x", der)
+	}
+	return fmt.Sprintf("%q", rdn.String())
 }
 
 // numberOrNone writes a number that may be absent.

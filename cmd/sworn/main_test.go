@@ -65,6 +65,10 @@ func TestScripts(t *testing.T) {
 			env.Defer(func() {
 				stop := exec.Command(env.Getenv("PATH")[:strings.IndexByte(env.Getenv("PATH")+":", ':')]+"/sworn", "simulate", "tpm", "--dir", dir, "--stop")
 				_ = stop.Run()
+				for _, name := range []string{"tsa", "other", "past"} { // of a script that failed
+					stop = exec.Command(stop.Path, "simulate", "tsa", "--dir", filepath.Join(env.WorkDir, name), "--stop")
+					_ = stop.Run()
+				}
 				_ = os.RemoveAll(dir)
 			})
 			return nil

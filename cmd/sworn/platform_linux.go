@@ -112,7 +112,7 @@ func (j *jobFlags) policy(ctx context.Context, command []string, name string, f 
 func (a *app) simulateCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "simulate",
-		Short:   "Start a software TPM or simulated vendors",
+		Short:   "Start a software TPM, simulated vendors, a time-stamping authority",
 		Long:    "Starts simulated hardware roots for tests and CI. What they attest is worth nothing.",
 		Example: "  sworn simulate tpm --dir /tmp/tpm --detach",
 		Args:    noArguments,
@@ -165,7 +165,7 @@ NV where clouds keep it. State and keys persist in the folder.`,
 	fl.BoolVar(&detach, "detach", false, "leave it running in the background")
 	fl.BoolVar(&stop, "stop", false, "stop the one running in the folder")
 	folder(tpm, "dir")
-	cmd.AddCommand(tpm, a.vendorCommand(), a.teeCommand())
+	cmd.AddCommand(tpm, a.vendorCommand(), a.teeCommand(), a.tsaCommand())
 	return cmd
 }
 

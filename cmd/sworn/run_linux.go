@@ -69,9 +69,10 @@ type runFlags struct {
 	jobFlags
 	deviceFlags
 	collateralFlags
+	tsa                                               tsaFlags
 	output, record, nonce, disclose, isolation, state string
 	timeout                                           time.Duration
-	proc, quiet                                       bool
+	proc, quiet, tsaRequired                          bool
 }
 
 func (j *jobFlags) register(cmd *cobra.Command) {
@@ -125,7 +126,8 @@ record. Placeholders in the command: {weights} {weights:NAME} {weights.dir}
 {weights.dir:NAME} {config} {config:NAME} {input} {output} {param:NAME}.
 
 Exit status: 0 the job succeeded and its record was written, 1 the job failed
-and its record says so, 2 there is no record.`,
+and its record says so (or, with --tsa-required, has not every time stamp), 2 there
+is no record.`,
 		Example: `  sworn run --tpm unix:/tmp/tpm/tpm.sock --weights eng.traineddata --input page.png \
     --output page.txt --record page.cer.json -- \
     tesseract stdin stdout --tessdata-dir {weights.dir} -l eng`,
@@ -134,7 +136,9 @@ and its record says so, 2 there is no record.`,
 	f.jobFlags.register(cmd)
 	f.deviceFlags.register(cmd)
 	f.collateralFlags.register(cmd)
+	f.tsa.register(cmd, "tsa-")
 	fl := cmd.Flags()
+	fl.BoolVar(&f.tsaRequired, "tsa-required", false, "exit with status 1 if a time stamp could not be had; the record is written all the same")
 	fl.StringVar(&f.output, "output", "", "write the job's output to `FILE` (default standard output)")
 	fl.StringVar(&f.record, "record", "", "write the record to `FILE` (required)")
 	fl.StringVar(&f.nonce, "nonce", "", "the relying party's nonce, in `HEX`")
@@ -366,10 +370,19 @@ func (a *app) runJob(ctx context.Context, f *runFlags, command []string) error {
 	if err := sink.failed(f.output); err != nil {
 		return err
 	}
+	var stamps []string
+	var missing int
+	res.Capsule, stamps, missing = a.stampRun(ctx, f, res.Capsule)
 	if err := f.keep(record, output, res.Capsule); err != nil {
 		return a.keepOutput(output, f.output, err)
 	}
-	return a.summary(f, dev, o.Plan.Command(), res)
+	if err := a.summary(f, dev, o.Plan.Command(), res, stamps); err != nil {
+		return err
+	}
+	if f.tsaRequired && missing > 0 {
+		return &statusError{code: exitNotTrusted, msg: fmt.Sprintf("%d time stamp(s) could not be had, and --tsa-required asks for them", missing), hint: noHint}
+	}
+	return nil
 }
 
 // options turns flags into a launch, but for its streams and its device.
@@ -393,6 +406,12 @@ func (f *runFlags) options(ctx context.Context, command []string) (launch.Option
 		return o, usage("--timeout 90s, or 5m, or 1h", "--timeout %q: want more than nothing", f.timeout)
 	case f.pcr > 15:
 		return o, usage("--pcr 13", "--pcr %d: want 0 to 15, the others can be reset", f.pcr)
+	}
+	if f.tsaRequired && len(f.tsa.urls) == 0 {
+		return o, usage("--tsa URL --tsa-required", "--tsa-required is given, and no --tsa URL")
+	}
+	if err := f.tsa.check("tsa-"); err != nil {
+		return o, err
 	}
 	if _, err := f.counter(); err != nil {
 		return o, err
@@ -454,7 +473,7 @@ func selfCheck(capsule []byte) error {
 }
 
 // summary tells what was done, on standard error.
-func (a *app) summary(f *runFlags, o *opened, command []string, r *launch.Result) error {
+func (a *app) summary(f *runFlags, o *opened, command []string, r *launch.Result, stamps []string) error {
 	if !f.quiet {
 		into := registerText(o, r.Banks)
 		how := fmt.Sprintf("exit %d", r.Exit.Code)
@@ -471,6 +490,9 @@ func (a *app) summary(f *runFlags, o *opened, command []string, r *launch.Result
 		_, _ = fmt.Fprintf(a.stderr, "measured %d files, %s, into %s   ran %s, %s, %.2f s%s   record %s (%s)\n",
 			r.Files, sizeText(r.Bytes), into, line(filepath.Base(command[0])), how,
 			r.Exit.Duration.Seconds(), number, line(f.record), sizeText(uint64(len(r.Capsule))))
+		for _, s := range stamps {
+			_, _ = fmt.Fprintln(a.stderr, s)
+		}
 		a.noteOpen(r.Isolation)
 	}
 	if r.Exit.Code != 0 || r.Exit.Timeout {

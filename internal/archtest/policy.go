@@ -53,6 +53,10 @@ const directions = `
 	cer, TEE
 	< internal/collect;
 
+	# Time-stamping authorities, from the network (docs/decisions/0028-time-stamps.md).
+	cer, verifier/stamp
+	< internal/tsp;
+
 	# Attesters are handed in.
 	cer
 	< internal/launch;
@@ -63,7 +67,7 @@ const directions = `
 	verifier
 	< cmd/sworn-wasm;
 
-	verifier, DEVICE, simulator, internal/launch, internal/enroll, internal/collect, testdata
+	verifier, DEVICE, simulator, internal/launch, internal/enroll, internal/collect, internal/tsp, testdata
 	< cmd, examples, bench;
 `
 

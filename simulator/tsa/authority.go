@@ -61,6 +61,8 @@ type Authority struct {
 
 // Options say how an authority departs from an ordinary one.
 type Options struct {
+	// Name begins every common name.
+	Name string
 	// Key is the signer's key: ECDSA, RSA or Ed25519. If nil, a new one on P-256.
 	Key crypto.Signer
 	// From and Until are when the signer's certificate is valid; if zero, from an hour
@@ -94,7 +96,7 @@ func New(now time.Time, o Options) (*Authority, error) {
 		if err != nil {
 			return nil, err
 		}
-		t, err := template(x.name, key.Public(), x.ca)
+		t, err := template(o.Name, x.name, key.Public(), x.ca)
 		if err != nil {
 			return nil, err
 		}
@@ -136,10 +138,10 @@ func newKey(given crypto.Signer, ca bool) (crypto.Signer, error) {
 }
 
 // template returns the certificate of one name, but for its dates.
-func template(name string, key crypto.PublicKey, ca bool) (*x509.Certificate, error) {
+func template(prefix, name string, key crypto.PublicKey, ca bool) (*x509.Certificate, error) {
 	subject, err := pki.Name(
 		pki.Attribute{Type: pki.Organization, Value: "Simulated Time Authority"},
-		pki.Attribute{Type: pki.CommonName, Value: name + simulated},
+		pki.Attribute{Type: pki.CommonName, Value: prefix + name + simulated},
 	)
 	if err != nil {
 		return nil, err
@@ -206,7 +208,7 @@ func load(dir string) (*Authority, error) {
 	}
 	a := &Authority{root: s.Authorities[stemRoot], issuer: s.Authorities[stemIssuer], signer: s.Authorities[stemSigner]}
 	for name, x := range map[string]*pki.Authority{nameRoot: a.root, nameIssuer: a.issuer, nameSigner: a.signer} {
-		want, err := template(name, x.Certificate.PublicKey, false)
+		want, err := template("", name, x.Certificate.PublicKey, false)
 		if err != nil {
 			return nil, err
 		}
@@ -246,7 +248,7 @@ func (a *Authority) Certify(name string, key crypto.PublicKey, from, until time.
 	if a.issuer == nil {
 		return nil, fmt.Errorf("certifying with no authority: %w", ErrIssue)
 	}
-	t, err := template(name, key, false)
+	t, err := template("", name, key, false)
 	if err != nil {
 		return nil, err
 	}
@@ -283,14 +285,14 @@ type List struct {
 
 // RootList returns a list of the root, about the authority below it, in DER. The error
 // wraps [ErrIssue].
-func (a *Authority) RootList(l List) ([]byte, error) { return list(a.root, l) }
+func (a *Authority) RootList(l List) ([]byte, error) { return l.sign(a.root) }
 
 // IssuerList returns a list of the authority below the root, about the signer, in DER. The
 // error wraps [ErrIssue].
-func (a *Authority) IssuerList(l List) ([]byte, error) { return list(a.issuer, l) }
+func (a *Authority) IssuerList(l List) ([]byte, error) { return l.sign(a.issuer) }
 
-// list signs a list.
-func list(a *pki.Authority, l List) ([]byte, error) {
+// sign signs a list.
+func (l List) sign(a *pki.Authority) ([]byte, error) {
 	if a == nil {
 		return nil, fmt.Errorf("a list of no authority: %w", ErrIssue)
 	}

@@ -44,13 +44,17 @@ const (
 	WrongType Fault = "wrong-type"
 	// Expired stamps at a time at which the certificate is not valid.
 	Expired Fault = "expired"
+	// Busy answers every request with a rejection for a while.
+	Busy Fault = "busy"
+	// NoSigner leaves the certificates out.
+	NoSigner Fault = "no-certificate"
 	// BadSignature answers with a token whose signature is none.
 	BadSignature Fault = "bad-signature"
 )
 
 // Faults returns all faults, for completion and help.
 func Faults() []Fault {
-	return []Fault{Rejects, Garbage, Huge, Slow, HTTPError, OtherImprint, OtherNonce, WrongType, Expired, BadSignature}
+	return []Fault{Rejects, Garbage, Huge, Slow, HTTPError, OtherImprint, OtherNonce, WrongType, Expired, Busy, NoSigner, BadSignature}
 }
 
 // Service is the authority's HTTP service (RFC 3161, 3.4): an [http.Handler] that stamps
@@ -78,9 +82,9 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case s.Authority == nil:
 		http.NotFound(w, r)
 	case r.URL.Path == PathRootList && r.Method == http.MethodGet:
-		s.list(w, s.Authority.RootList, nil)
+		publish(w, s.RootList)
 	case r.URL.Path == PathIssuerList && r.Method == http.MethodGet:
-		s.list(w, s.Authority.IssuerList, s.Revoked)
+		publish(w, s.IssuerList)
 	case r.URL.Path != PathStamp:
 		http.NotFound(w, r)
 	case r.Method != http.MethodPost || r.Header.Get("Content-Type") != "application/timestamp-query":
@@ -98,10 +102,23 @@ func (s *Service) now() time.Time {
 	return s.Now()
 }
 
-// list answers with a revocation list.
-func (s *Service) list(w http.ResponseWriter, of func(List) ([]byte, error), revoked []Revoked) {
+// RootList returns the root's list, as of the service's clock, in DER. The error wraps
+// [ErrIssue].
+func (s *Service) RootList() ([]byte, error) { return s.list(nil).sign(s.Authority.root) }
+
+// IssuerList returns the list about the signer, as of the service's clock, in DER. The
+// error wraps [ErrIssue].
+func (s *Service) IssuerList() ([]byte, error) { return s.list(s.Revoked).sign(s.Authority.issuer) }
+
+// list returns a list of now.
+func (s *Service) list(revoked []Revoked) List {
 	now := s.now()
-	der, err := of(List{ThisUpdate: now.Add(-time.Hour), Number: now.Unix(), Revoked: revoked})
+	return List{ThisUpdate: now.Add(-time.Hour), NextUpdate: now.AddDate(0, 0, listDays), Number: now.Unix(), Revoked: revoked}
+}
+
+// publish answers with a revocation list.
+func publish(w http.ResponseWriter, list func() ([]byte, error)) {
+	der, err := list()
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
@@ -155,10 +172,11 @@ type request struct {
 
 // The bits of PKIFailureInfo that are used (RFC 3161, 2.4.2).
 const (
-	badAlgorithm  = 0
-	badRequest    = 2
-	badDataFormat = 5
-	systemFailure = 25
+	badAlgorithm     = 0
+	badRequest       = 2
+	badDataFormat    = 5
+	timeNotAvailable = 14
+	systemFailure    = 25
 )
 
 // Respond answers a TimeStampReq with a TimeStampResp, both in DER. It always answers.
@@ -180,6 +198,8 @@ func (s *Service) Respond(query []byte) []byte {
 		return refuse(badAlgorithm, "a hash that is not accepted")
 	case s.Fault == Rejects:
 		return refuse(badRequest, "SIMULATED: nothing is stamped here")
+	case s.Fault == Busy:
+		return refuse(timeNotAvailable, "SIMULATED: ask again")
 	}
 	token, err := s.Authority.Token(s.order(&q, h))
 	if err != nil {
@@ -198,6 +218,8 @@ func (s *Service) order(q *request, h crypto.Hash) Order {
 	case OtherImprint:
 		o.Imprint = bytes.Clone(o.Imprint)
 		o.Imprint[0] ^= 1
+	case NoSigner:
+		o.Bare = true
 	case OtherNonce:
 		o.Nonce = big.NewInt(1)
 	case Expired:

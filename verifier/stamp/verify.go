@@ -140,6 +140,16 @@ type certID struct {
 	serial *big.Int
 }
 
+// Signer returns the certificate in the token that its signed attributes name; nil if there
+// is none. It is nobody's word before [Token.Verify] passed.
+func (t *Token) Signer() *x509.Certificate {
+	v := &verification{Token: t}
+	if t == nil || v.findSigner() != nil {
+		return nil
+	}
+	return v.signer
+}
+
 // findSigner finds the signer's certificate: the one that the signed attribute
 // signingCertificateV2 names (RFC 5816, 2.2.1), which must be the one that SignerInfo
 // names, since that is signed by nobody.
