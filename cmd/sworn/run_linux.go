@@ -379,10 +379,7 @@ func (a *app) runJob(ctx context.Context, f *runFlags, command []string) error {
 	if err := a.summary(f, dev, o.Plan.Command(), res, stamps); err != nil {
 		return err
 	}
-	if f.tsaRequired && missing > 0 {
-		return &statusError{code: exitNotTrusted, msg: fmt.Sprintf("%d time stamp(s) could not be had, and --tsa-required asks for them", missing), hint: noHint}
-	}
-	return nil
+	return f.requireStamps(missing)
 }
 
 // options turns flags into a launch, but for its streams and its device.
@@ -407,10 +404,7 @@ func (f *runFlags) options(ctx context.Context, command []string) (launch.Option
 	case f.pcr > 15:
 		return o, usage("--pcr 13", "--pcr %d: want 0 to 15, the others can be reset", f.pcr)
 	}
-	if f.tsaRequired && len(f.tsa.urls) == 0 {
-		return o, usage("--tsa URL --tsa-required", "--tsa-required is given, and no --tsa URL")
-	}
-	if err := f.tsa.check("tsa-"); err != nil {
+	if err := f.checkTSA(); err != nil {
 		return o, err
 	}
 	if _, err := f.counter(); err != nil {

@@ -9,6 +9,23 @@ import (
 	"github.com/sworn-run/sworn/internal/tsp"
 )
 
+// checkTSA refuses flags about authorities that cannot be meant, before anything runs.
+func (f *runFlags) checkTSA() error {
+	if f.tsaRequired && len(f.tsa.urls) == 0 {
+		return usage("--tsa URL --tsa-required", "--tsa-required is given, and no --tsa URL")
+	}
+	return f.tsa.check("tsa-")
+}
+
+// requireStamps returns an error for time stamps that are missing and asked for. The record
+// is there all the same.
+func (f *runFlags) requireStamps(missing int) error {
+	if !f.tsaRequired || missing == 0 {
+		return nil
+	}
+	return &statusError{code: exitNotTrusted, msg: fmt.Sprintf("%d time stamp(s) could not be had, and --tsa-required asks for them", missing), hint: noHint}
+}
+
 // stampRun adds a token of each authority to a record that is about to be released. The
 // job has run, so that a record without one is better than none; it can be stamped later.
 func (a *app) stampRun(ctx context.Context, f *runFlags, capsule []byte) (out []byte, stamps []string, missing int) {

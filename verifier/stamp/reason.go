@@ -19,7 +19,7 @@ var (
 // none.
 type Reason string
 
-// The reasons. What the last column of docs/SPEC.md, section 6.7, says of each: by
+// The reasons. They are the last column of docs/SPEC.md, section 6.7: by
 // [Parse], that the bytes are no token; by [Token.Verify], that it is not to be relied on.
 const (
 	// ReasonForm: not the DER that RFC 3161 and RFC 5652 want, or over a bound.
