@@ -122,7 +122,7 @@ func boot(ctx context.Context, t *testing.T, c machine.Config) *machine.Machine 
 // execute runs a program in a machine and wants exit status 0.
 func execute(t *testing.T, m *machine.Machine, argv ...string) []byte {
 	t.Helper()
-	r, err := m.Exec(t.Context(), machine.Command{Argv: argv, Env: []string{"PATH=/bin"}, Timeout: 3 * time.Minute})
+	r, err := m.Exec(t.Context(), machine.Command{Argv: argv, Env: []string{"PATH=/bin"}, Timeout: 10 * time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -276,19 +276,6 @@ func predicted(t *testing.T, m *machine.Machine, policy, record, nonce string) {
 		} else {
 			refused(t, verify, c.want)
 		}
-	}
-}
-
-func TestSecureBoot(t *testing.T) {
-	m := boot(t.Context(), t, describe(t, machine.SecureBoot))
-	attestAndVerify(t, m)
-	e := evidence(t, m)
-	if e.SecureBoot != 1 {
-		t.Errorf("SecureBoot is %d", e.SecureBoot)
-	}
-	// systemd's stub measures the image's sections.
-	if bytes.Equal(e.PCRs["sha256"][11], make([]byte, 32)) {
-		t.Error("register 11 is zero")
 	}
 }
 
