@@ -6,6 +6,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // The prompt's continuation that is measured, in tokens.
@@ -40,11 +41,19 @@ func (b *bench) modules(ctx context.Context) error {
 	files := []string{"--weights", weights, "--config", tokenizer}
 	template := []string{"-m", "{weights}", "-z", "{config}", "-n", wasmTokens}
 	record := filepath.Join(b.dir, "wasm.cer.json")
-	attested := func(record string, job ...string) func(context.Context) (cost, error) {
+	vendors := filepath.Join(b.dir, "vendors")
+	if _, err := command(ctx, "", b.sworn, "simulate", "vendor", "--dir", vendors, "--intel"); err != nil {
+		return err
+	}
+	enclave := []string{"--tee", "sgx", "--sgx", "simulator:" + vendors}
+	on := func(evidence []string, record string, job ...string) func(context.Context) (cost, error) {
 		return func(ctx context.Context) (cost, error) {
-			args := append([]string{"run", "-q", "--tpm", b.tpm, "--state", filepath.Join(b.dir, "state"), "--record", record, "--output", filepath.Join(b.dir, "text")}, files...)
-			return command(ctx, "", b.sworn, append(append(args, job...), template...)...)
+			args := append(append([]string{"run", "-q"}, evidence...), "--state", filepath.Join(b.dir, "state"), "--record", record, "--output", filepath.Join(b.dir, "text"))
+			return command(ctx, "", b.sworn, slices.Concat(args, files, job, template)...)
 		}
+	}
+	attested := func(record string, job ...string) func(context.Context) (cost, error) {
+		return on([]string{"--tpm", b.tpm}, record, job...)
 	}
 	contenders := []contender{
 		{"bare job: llama, native", func(ctx context.Context) (cost, error) {
@@ -61,13 +70,26 @@ func (b *bench) modules(ctx context.Context) error {
 			return command(ctx, "", b.sworn, append([]string{"replay", "-q", record, "--wasm", module}, files...)...)
 		}},
 	}
+	contenders = append(contenders, contender{"the same within the launcher", on(enclave, filepath.Join(b.dir, "inside"), "--wasm", module, "--")})
 	if _, err := b.compare(ctx, b.rounds, contenders); err != nil {
 		return err
 	}
-	// Once: it takes as long as all rounds of the others together.
-	c, err := attested(filepath.Join(b.dir, "slow"), "--wasm", module, "--wasm-engine", "interpreter", "--")(ctx)
-	if err != nil {
+	// Once: these take as long as all rounds of the others together.
+	if err := b.printf("\nInterpreted, once, processor time in ms:\n\n"); err != nil {
 		return err
 	}
-	return b.printf("\n`sworn run --wasm --wasm-engine interpreter`, once: %s ms.\n", ms(c.wall))
+	interpreted := []string{"--wasm", module, "--wasm-engine", "interpreter", "--"}
+	for _, c := range []contender{
+		{"`sworn run --wasm`", attested(filepath.Join(b.dir, "slow"), interpreted...)},
+		{"within the launcher", on(enclave, filepath.Join(b.dir, "slower"), interpreted...)},
+	} {
+		spent, err := c.turn(ctx)
+		if err != nil {
+			return err
+		}
+		if err := b.printf("- %s: %s\n", c.name, ms(spent.cpu)); err != nil {
+			return err
+		}
+	}
+	return nil
 }

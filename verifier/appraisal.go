@@ -218,10 +218,8 @@ func (a *appraisal) readLaunch() error {
 			return fmt.Errorf("environment %s is missing: %w", k, cer.ErrSchema)
 		}
 	}
-	if a.environments[cer.KindWasm] != nil {
-		if err := cer.CheckWasm(a.components); err != nil {
-			return err
-		}
+	if err := cer.CheckWasm(a.environments[cer.KindWasm], a.environments[cer.KindIsolation], a.components); err != nil {
+		return err
 	}
 	if len(a.own.Separator.Data) != 0 || !a.own.Separator.Disclosed {
 		return fmt.Errorf("separator carries data: %w", cer.ErrSchema)

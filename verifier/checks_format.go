@@ -1,6 +1,7 @@
 package verifier
 
 import (
+	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"maps"
@@ -112,9 +113,30 @@ func (i *LaunchImage) open() string {
 	return openRoot(i.Cmdline)
 }
 
+// identities are the digests of the program that the evidence is of, as a component
+// launcher has them: the measurements that identify it by themselves.
+func (s *slotResult) identities() []string {
+	var out []string
+	for _, m := range s.desc.Measurements {
+		if b, err := hex.DecodeString(s.measurement(m.Name)); m.Image && m.With == nil && err == nil && len(b) == sha256.Size {
+			out = append(out, cer.SHA256Digest([32]byte(b)))
+		}
+	}
+	return out
+}
+
+// measured reports whether a launcher is the program that the evidence is of.
+func (s *slotResult) measured(launcher *cer.Component) bool {
+	return s.desc.Program && s.claims != nil && slices.ContainsFunc(launcher.Digest, func(d string) bool { return slices.Contains(s.identities(), d) })
+}
+
 // rootedLaunch judges whether what was launched covers the launcher.
 func rootedLaunch(s *slotResult, f *FormatPolicy, own *cer.Component) outcome {
 	if s.desc.Program {
+		if !s.measured(own) {
+			return unknown("the component launcher is not the program that the evidence is of").
+				with(strings.Join(s.identities(), " or "), strings.Join(own.Digest, " or "))
+		}
 		return passed("the launcher is what was launched, and nothing else is in it")
 	}
 	image, _ := f.launched(s)

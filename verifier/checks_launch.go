@@ -12,66 +12,6 @@ import (
 // factYes is the value of an isolation fact that holds.
 const factYes = "yes"
 
-// exclusiveFacts are the isolation facts without which a job might quote,
-// extend, or read its launcher's memory.
-func exclusiveFacts() []string {
-	return []string{
-		"closed_root", "mount_ns", "pid_ns", "ipc_ns", "net_ns", "no_new_privs", "caps_dropped",
-		"own_uid_or_user_ns", "init_non_dumpable", "launcher_non_dumpable",
-	}
-}
-
-// exclusive says which fact of an isolation does not hold, or nothing. A policy
-// that lets the job have a network lets it have the machine's.
-func (a *appraisal) exclusive(isolation *cer.Environment) string {
-	if isolation == nil {
-		return "the isolation is withheld or missing"
-	}
-	for _, name := range exclusiveFacts() {
-		if name == "own_uid_or_user_ns" {
-			uid, _ := isolation.Get("own_uid")
-			ns, _ := isolation.Get("user_ns")
-			if uid != factYes && ns != factYes {
-				return fmt.Sprintf("own_uid is %q and user_ns is %q", uid, ns)
-			}
-			continue
-		}
-		if v, _ := isolation.Get(name); v != factYes && (name != "net_ns" || a.in.Policy == nil || !a.in.Policy.Network) {
-			return fmt.Sprintf("%s is %q", name, v)
-		}
-	}
-	devices, ok := isolation.Get("devices")
-	if !ok {
-		return "devices are not recorded"
-	}
-	for _, d := range cer.Devices(devices) {
-		if !cer.PlainDevice(d) || cer.LauncherDevice(d) {
-			return fmt.Sprintf("the job could open device %q", d)
-		}
-	}
-	numbers, _ := isolation.Get("device_numbers")
-	named, err := cer.NamedDevices(devices, numbers)
-	if err != nil {
-		return err.Error()
-	}
-	for _, d := range named {
-		if d.Launcher() {
-			return fmt.Sprintf("the job could open device %q, which is %s", d.Name, d.Number())
-		}
-	}
-	return ""
-}
-
-func checkLauncherExclusive(a *appraisal) outcome {
-	if a.own == nil || a.launchErr != nil {
-		return unknown("the launch cannot be read")
-	}
-	if problem := a.exclusive(a.environments[cer.KindIsolation]); problem != "" {
-		return failed(problem)
-	}
-	return passed("closed root, own namespaces, no privileges, no trace (the launcher's word)")
-}
-
 // noLaunch is the outcome of every component check without a readable launch.
 func (a *appraisal) noLaunch() (outcome, bool) {
 	switch {
@@ -100,11 +40,15 @@ func (a *appraisal) listed() map[componentID]bool {
 }
 
 // unlisted returns the first component that the policy does not list; nil if it
-// lists all.
+// lists all. A launcher that is the very program that the evidence is of need not be
+// listed: which program that may be, slot.measurement says.
 func (a *appraisal) unlisted() *cer.Component {
 	listed := a.listed()
 	for _, c := range a.components {
-		if !listed[componentID{c.Role, c.Name}] {
+		if listed[componentID{c.Role, c.Name}] {
+			continue
+		}
+		if c.Role != cer.RoleLauncher || !slices.ContainsFunc(a.slots, func(s slotResult) bool { return s.measured(c) }) {
 			return c
 		}
 	}
@@ -258,6 +202,9 @@ func checkProtectionMemory(a *appraisal) outcome {
 		return unknown("the record cannot be read")
 	}
 	iso := a.environments[cer.KindIsolation]
+	if iso.Inside() && a.program() {
+		return passed("the job ran in the enclave, whose memory the processor keeps")
+	}
 	for _, name := range []string{"no_core", "launcher_non_dumpable", "init_non_dumpable"} {
 		if v, _ := iso.Get(name); v != factYes {
 			return failed(fmt.Sprintf("%s is %q", name, v)).with(factYes, v)
@@ -307,6 +254,9 @@ func checkComputeInside(a *appraisal) outcome {
 		return o
 	}
 	iso := a.environments[cer.KindIsolation]
+	if a.program() && !iso.Inside() {
+		return failed("the job ran in a process of its own, outside of the enclave that the evidence is of")
+	}
 	if v, _ := iso.Get("network"); v != "none" && !a.in.Policy.Network {
 		return unknown(fmt.Sprintf("the job had a network (%q)", v)).with("none", v)
 	}
@@ -329,6 +279,9 @@ func checkComputeInside(a *appraisal) outcome {
 		return failed(err.Error()).with("", numbers)
 	}
 	seen := []string{"null urandom"}
+	if iso.Inside() {
+		seen = []string{"none"}
+	}
 	for _, d := range named {
 		if acceleratorNumber(&d) {
 			return failed(fmt.Sprintf("device %q is an accelerator by its number %s, and no evidence in the record speaks for it", d.Name, d.Number())).with("", numbers)

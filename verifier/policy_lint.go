@@ -46,6 +46,17 @@ func (l *linter) waived(check string) bool {
 	return slices.ContainsFunc(l.p.Waive, func(w Waiver) bool { return w.Check == check })
 }
 
+// programs reports whether every set of evidence has some that says which program the
+// launcher is.
+func (l *linter) programs() bool {
+	return !slices.ContainsFunc(l.p.Slots, func(set []string) bool {
+		return !slices.ContainsFunc(set, func(name string) bool {
+			d, ok := describe(name)
+			return ok && d.Program
+		})
+	})
+}
+
 // formats looks at slots and formats.
 func (l *linter) formats() {
 	if n := len(l.p.Slots); n > 1 {
@@ -182,7 +193,7 @@ func (l *linter) components() {
 	refuse := l.p.Others == OthersRefuse
 	for _, role := range []string{cer.RoleLauncher, cer.RoleBinary, cer.RoleArgv} {
 		switch {
-		case count[role] > 0 || role == cer.RoleBinary && count[cer.RoleImage] > 0:
+		case count[role] > 0 || role == cer.RoleBinary && count[cer.RoleImage] > 0 || role == cer.RoleLauncher && l.programs():
 		case refuse:
 			l.say("components: lists no %s, which every launch has, and others are refused: no record passes", role)
 		default:

@@ -224,7 +224,11 @@ func (r *Report) whatRan() string {
 	if e := (cer.Environment{Facts: r.Summary.Wasm}); len(e.Facts) > 0 {
 		runtime, _ := e.Get(cer.FactWasmRuntime)
 		engine, _ := e.Get(cer.FactWasmEngine)
-		parts = append(parts, "as WebAssembly by "+oneLine(runtime)+" ("+engine+")")
+		by := "as WebAssembly by " + oneLine(runtime) + " (" + engine + ")"
+		if process, _ := e.Get(cer.FactWasmProcess); process == cer.WasmLauncher {
+			by += " within the launcher"
+		}
+		parts = append(parts, by)
 	}
 	if r.Policy != "" {
 		if r.status("components.match") == attest.Passed {

@@ -15,6 +15,7 @@ func wasmFacts() []cer.Fact {
 		{Name: cer.FactWasmClock, Value: "2000-01-01T00:00:00Z+1ms"},
 		{Name: cer.FactWasmEngine, Value: "compiler"},
 		{Name: cer.FactWasmMemoryPages, Value: "16384"},
+		{Name: cer.FactWasmProcess, Value: cer.WasmOwn},
 		{Name: cer.FactWasmRandom, Value: "chacha8:00"},
 		{Name: cer.FactWasmRuntime, Value: "wazero v1.12.0"},
 	}
@@ -68,6 +69,61 @@ func TestWasmInterpreter(t *testing.T) {
 		}
 		if c.want == "failed" && r.Genuine() == nil {
 			t.Errorf("%s: genuine", name)
+		}
+	}
+}
+
+// A module in the launcher's process is no exclusive job where nothing but a TPM speaks for
+// the launcher, whatever else the isolation says, and isolation and process tell one story.
+func TestInside(t *testing.T) {
+	f := newForger(t)
+	in := f.input(t, nil)
+	record := func(mode, process string) []byte {
+		return f.record(t, forgery{
+			events: func(l *attest.Log) {
+				editEnvironment(t, l, cer.KindIsolation, func(facts []cer.Fact) []cer.Fact {
+					for i := range facts {
+						if facts[i].Name == cer.FactMode {
+							facts[i].Value = mode
+						}
+						if facts[i].Name == "devices" && mode == cer.ModeInside {
+							facts[i].Value = ""
+						}
+					}
+					return facts
+				})
+				facts := wasmFacts()
+				for i := range facts {
+					if facts[i].Name == cer.FactWasmProcess {
+						facts[i].Value = process
+					}
+				}
+				data, err := cer.NewEnvironment(cer.KindWasm, facts).Encode()
+				if err != nil {
+					t.Fatal(err)
+				}
+				at := lastOf(l, attest.EventEnvironment)
+				l.Events = slices.Insert(l.Events, at+1, attest.NewEvent(0, attest.EventEnvironment, l.Events[at].Launch, [32]byte{7}, data))
+			},
+		})
+	}
+	status := func(capsule []byte, id string) string {
+		for _, c := range verify(t, capsule, in).Checks {
+			if c.ID == id {
+				return c.Status
+			}
+		}
+		return ""
+	}
+	both := record(cer.ModeInside, cer.WasmLauncher)
+	for id, want := range map[string]string{"log.launch": "passed", "launcher.exclusive": "failed", "log.sole": "not established"} {
+		if got := status(both, id); got != want {
+			t.Errorf("%s: %s, want %s", id, got, want)
+		}
+	}
+	for _, c := range [][2]string{{"closed", cer.WasmLauncher}, {cer.ModeInside, cer.WasmOwn}} {
+		if got := status(record(c[0], c[1]), "log.launch"); got != "failed" {
+			t.Errorf("mode %s, process %s: log.launch %s", c[0], c[1], got)
 		}
 	}
 }

@@ -6,12 +6,16 @@ import (
 	"context"
 	"errors"
 
-	"github.com/sworn-run/sworn/attest"
 	"github.com/sworn-run/sworn/enclave/egodev"
+	"github.com/sworn-run/sworn/internal/launch/wasm"
 )
 
+// defaultEngine is that of modules: an enclave's memory is not executable, unless it was
+// signed with "executableHeap".
+const defaultEngine = wasm.Interpreter
+
 // openEnclave opens the enclave that this program runs in.
-func openEnclave(ctx context.Context) (attest.Attester, error) {
+func openEnclave(ctx context.Context) (enclaveDevice, error) {
 	dev, err := egodev.Open(ctx)
 	switch {
 	case errors.Is(err, egodev.ErrOutside):

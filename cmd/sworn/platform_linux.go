@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 
@@ -79,14 +80,24 @@ instead of the vendors' roots that are built in.`,
 
 // policy computes a policy from files.
 func (j *jobFlags) policy(ctx context.Context, command []string, name string, f *formatFlags) (*verifier.Policy, *launch.Plan, error) {
+	program, err := f.enclave(j)
+	if err != nil {
+		return nil, nil, err
+	}
+	j.inside = program != nil
 	formats, err := f.formats()
 	if err != nil {
 		return nil, nil, err
+	}
+	if rules, ok := formats[teeSGX]; ok && program != nil {
+		rules.Measurements = map[string][]string{"unique_id": {hex.EncodeToString(program[:])}}
+		formats[teeSGX] = rules
 	}
 	job, err := j.job(ctx, command)
 	if err != nil {
 		return nil, nil, err
 	}
+	job.Program = program
 	plan, err := launch.NewPlan(job)
 	if err != nil {
 		return nil, nil, err

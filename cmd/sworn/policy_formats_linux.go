@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/hex"
 	"slices"
 	"strings"
 
@@ -16,6 +17,8 @@ type formatFlags struct {
 	tee         []string
 	roots, bank string
 	pcr         uint32
+	// uniqueID is the launcher, where it is an SGX enclave: what "make enclave" writes.
+	uniqueID string
 }
 
 func (f *formatFlags) register(cmd *cobra.Command) {
@@ -24,6 +27,7 @@ func (f *formatFlags) register(cmd *cobra.Command) {
 	fl.StringVar(&f.roots, "roots", "", "roots `DIR`: every root in it of a format's role is accepted, and no other; without one, the vendors' that are built in")
 	fl.StringVar(&f.bank, "bank", "sha256", "the PCR `BANK`, where PCRs are quoted")
 	fl.Uint32Var(&f.pcr, "pcr", 13, "the PCR that anchors the log, where PCRs are quoted")
+	fl.StringVar(&f.uniqueID, "unique-id", "", "with --tee sgx: the enclave that the launcher is, in `HEX`, as \"make enclave\" writes it to unique-id")
 	choices(cmd, "bank", "sha256", "sha384", "sha512")
 	choices(cmd, "tee", formatNames()...)
 	folder(cmd, "roots")
@@ -66,6 +70,26 @@ func (f *formatFlags) formats() (map[string]verifier.FormatPolicy, error) {
 		out[name] = rules
 	}
 	return out, nil
+}
+
+// enclave returns the enclave in which the launcher runs the job, if it is to be one.
+func (f *formatFlags) enclave(j *jobFlags) (*[32]byte, error) {
+	asked := slices.Contains(f.tee, teeSGX)
+	switch {
+	case !asked && f.uniqueID != "":
+		return nil, usage("add --tee sgx, or leave --unique-id out", "--unique-id is about an SGX enclave, and none is asked for")
+	case !asked:
+		return nil, nil
+	case j.wasm == "":
+		return nil, usage("give the job as a WebAssembly module: --wasm FILE", "--tee sgx: an enclave runs no other program")
+	case f.uniqueID == "":
+		return nil, usage("--unique-id $(cat bin/unique-id)", "--tee sgx: which enclave is the launcher?")
+	}
+	b, err := hex.DecodeString(f.uniqueID)
+	if err != nil || len(b) != 32 {
+		return nil, usage("--unique-id $(cat bin/unique-id)", "--unique-id %q: want 32 bytes in hexadecimal", f.uniqueID)
+	}
+	return (*[32]byte)(b), nil
 }
 
 // anchor adds what belongs to PCRs.

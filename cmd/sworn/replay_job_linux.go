@@ -125,14 +125,14 @@ func sameWorld(s *verifier.Summary, job *launch.Job) error {
 	if err != nil {
 		return err
 	}
-	facts, err := wasm.Facts(job.Wasm.Engine, pages)
+	facts, err := wasm.Facts(job.Wasm.Engine, pages, cer.WasmOwn)
 	if err != nil {
 		return wrap(err, "--wasm-engine "+wasm.Compiler)
 	}
 	recorded := &cer.Environment{Facts: s.Wasm}
 	for _, f := range facts {
 		was, _ := recorded.Get(f.Name)
-		if was != f.Value && f.Name != cer.FactWasmEngine && f.Name != cer.FactWasmRuntime {
+		if was != f.Value && f.Name != cer.FactWasmEngine && f.Name != cer.FactWasmProcess && f.Name != cer.FactWasmRuntime {
 			return usage("replay it with the version of sworn that made it", "the recorded module's %s was %s; here it is %s", f.Name, was, f.Value)
 		}
 	}

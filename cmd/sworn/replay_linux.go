@@ -212,6 +212,9 @@ func (f *replayFlags) openOutput() (*pendingFile, io.Writer, error) {
 
 // noteBuild tells that another program runs the job than at first.
 func (a *app) noteBuild(f *replayFlags, s *verifier.Summary, components []*cer.Component) {
+	if process, _ := (&cer.Environment{Facts: s.Wasm}).Get(cer.FactWasmProcess); process == cer.WasmLauncher {
+		return // the record names an enclave, and this is none
+	}
 	launcher := components[0]
 	for _, c := range s.Components {
 		if c.Role == cer.RoleLauncher && !f.quiet && unlike(launcher.Digest, c.Digest) != "" {

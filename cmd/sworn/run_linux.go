@@ -44,6 +44,8 @@ type jobFlags struct {
 	imageVolume                                        string
 	sigstore, wasm, wasmEngine                         string
 	flat, network                                      bool
+	// inside has the launcher's process run the module, as in an enclave.
+	inside bool
 }
 
 // deviceFlags are the flags that say what anchors and quotes.
@@ -58,8 +60,9 @@ type deviceFlags struct {
 	vmplGiven bool
 	// sgx is the platform that quotes an enclave, if it is simulated: simulator:DIR.
 	sgx string
-	// inside tells that the job runs within the launcher, as an enclave's has to.
-	inside bool
+	// module tells that the job is a WebAssembly module, as an enclave's has to be; strict
+	// that its isolation is to be whole.
+	module, strict bool
 	// metadata is where Azure's instance metadata service is; empty for its address.
 	metadata string
 }
@@ -165,6 +168,8 @@ func (j *jobFlags) job(ctx context.Context, command []string) (launch.Job, error
 	if err := j.useImage(&job); err != nil {
 		return job, err
 	}
+	// The running program itself, whatever its path leads to by now.
+	job.Launcher = "/proc/self/exe"
 	if err := j.useWasm(&job); err != nil {
 		return job, err
 	}
@@ -206,8 +211,6 @@ func (j *jobFlags) job(ctx context.Context, command []string) (launch.Job, error
 	if job.Limits, err = parseLimits(j.limits); err != nil {
 		return job, err
 	}
-	// The running program itself, whatever its path leads to by now.
-	job.Launcher = "/proc/self/exe"
 	return job, nil
 }
 
@@ -410,7 +413,8 @@ func (f *runFlags) options(ctx context.Context, command []string) (launch.Option
 	if _, err := f.counter(); err != nil {
 		return o, err
 	}
-	f.inside = f.wasm != ""
+	f.module, f.strict = f.wasm != "", o.Strict
+	f.inside = slices.Contains(f.tee, teeSGX)
 	if err := f.checkTEE(); err != nil {
 		return o, err
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"slices"
 	"strings"
@@ -29,13 +30,20 @@ func (d *deviceFlags) checkSGX() error {
 		return usage("add --tee sgx, or leave --sgx out", "--sgx says which platform quotes an enclave, and --tee sgx is not given")
 	case d.sgx != "" && (!simulated || dir == ""):
 		return usage("--sgx simulator:DIR, with the DIR of sworn simulate vendor --intel", "--sgx %q is no simulated platform; a real one needs no --sgx", d.sgx)
-	case asked && !d.inside:
+	case asked && !d.module:
 		return usage("give the job as a WebAssembly module: --wasm FILE", "--tee sgx: a program that is started runs outside of the enclave, whose evidence would say nothing of it")
-	case asked && !simulated:
-		return usage("--sgx simulator:DIR, for tests", "--tee sgx: this version runs a module in a process of its own, which an enclave cannot start")
+	case asked && d.strict:
+		return usage("leave --isolation out", "--isolation strict: within an enclave a job has no namespace, uid or filter of its own")
 	default:
 		return nil
 	}
+}
+
+// enclaveDevice is an enclave, or a simulated one.
+type enclaveDevice interface {
+	attest.Attester
+	io.Closer
+	UniqueID() [32]byte
 }
 
 // addSGX opens the enclave that this process runs in, or a simulated platform, which says so
@@ -46,15 +54,17 @@ func (o *opened) addSGX(ctx context.Context, d *deviceFlags, first bool) error {
 		return err
 	}
 	o.closers = append(o.closers, dev)
+	program := dev.UniqueID()
 	if first {
-		o.device = launch.Device{Attester: dev}
+		o.device = launch.Device{Attester: dev, Program: &program}
 		return nil
 	}
+	o.device.Program = &program
 	o.device.Beside = append(o.device.Beside, launch.Beside{Attester: dev})
 	return nil
 }
 
-func (d *deviceFlags) openSGX(ctx context.Context) (attest.Attester, error) {
+func (d *deviceFlags) openSGX(ctx context.Context) (enclaveDevice, error) {
 	dir, simulated := strings.CutPrefix(d.sgx, sgxSimulator)
 	if !simulated {
 		return openEnclave(ctx)

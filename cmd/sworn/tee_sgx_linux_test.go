@@ -19,14 +19,15 @@ func TestSGXFlags(t *testing.T) {
 		"a job that is started":  {deviceFlags{tee: []string{teeSGX}}, false},
 		"that on the simulator":  {deviceFlags{tee: []string{teeSGX}, sgx: "simulator:dir"}, false},
 		"beside another":         {deviceFlags{tee: []string{teeTPM, teeSGX}}, false},
-		"inside, not simulated":  {deviceFlags{tee: []string{teeSGX}, inside: true}, false},
-		"inside, simulated":      {deviceFlags{tee: []string{teeSGX}, sgx: "simulator:dir", inside: true}, true},
-		"inside, and a TPM":      {deviceFlags{tee: []string{teeTPM, teeSGX}, sgx: "simulator:dir", inside: true}, true},
-		"twice":                  {deviceFlags{tee: []string{teeSGX, teeSGX}, inside: true}, false},
-		"simulator without tee":  {deviceFlags{tee: []string{teeAuto}, sgx: "simulator:dir", inside: true}, false},
-		"no folder":              {deviceFlags{tee: []string{teeSGX}, sgx: "simulator:", inside: true}, false},
-		"a folder that is bare":  {deviceFlags{tee: []string{teeSGX}, sgx: "/tmp/vendors", inside: true}, false},
-		"a device that is named": {deviceFlags{tee: []string{teeSGX}, sgx: "/dev/sgx_enclave", inside: true}, false},
+		"inside, not simulated":  {deviceFlags{tee: []string{teeSGX}, module: true}, true},
+		"inside, strictly":       {deviceFlags{tee: []string{teeSGX}, module: true, strict: true}, false},
+		"inside, simulated":      {deviceFlags{tee: []string{teeSGX}, sgx: "simulator:dir", module: true}, true},
+		"inside, and a TPM":      {deviceFlags{tee: []string{teeTPM, teeSGX}, sgx: "simulator:dir", module: true}, true},
+		"twice":                  {deviceFlags{tee: []string{teeSGX, teeSGX}, module: true}, false},
+		"simulator without tee":  {deviceFlags{tee: []string{teeAuto}, sgx: "simulator:dir", module: true}, false},
+		"no folder":              {deviceFlags{tee: []string{teeSGX}, sgx: "simulator:", module: true}, false},
+		"a folder that is bare":  {deviceFlags{tee: []string{teeSGX}, sgx: "/tmp/vendors", module: true}, false},
+		"a device that is named": {deviceFlags{tee: []string{teeSGX}, sgx: "/dev/sgx_enclave", module: true}, false},
 	} {
 		tc.d.ak = "auto"
 		err := tc.d.checkTEE()
@@ -44,7 +45,7 @@ func TestSGXFlags(t *testing.T) {
 // register; without its vendor, or in a program that is no enclave, nothing is opened.
 func TestOpenSGX(t *testing.T) {
 	dir := t.TempDir()
-	d := deviceFlags{tee: []string{teeSGX}, sgx: "simulator:" + dir, inside: true}
+	d := deviceFlags{tee: []string{teeSGX}, sgx: "simulator:" + dir, module: true}
 	if o, err := d.openAll(t.Context(), ""); !errors.Is(err, intel.ErrDir) || o != nil {
 		t.Errorf("no vendor: %v", err)
 	}
@@ -57,11 +58,11 @@ func TestOpenSGX(t *testing.T) {
 	}
 	defer o.close()
 	slot, err := o.device.Attester.Manifest(t.Context())
-	if err != nil || slot.Format != enclave.Format || o.device.Measurer != nil || o.device.Life != nil || len(o.names) != 1 || o.names[0] != teeSGX {
+	if err != nil || o.device.Program == nil || *o.device.Program == [32]byte{} || slot.Format != enclave.Format || o.device.Measurer != nil || o.device.Life != nil || len(o.names) != 1 || o.names[0] != teeSGX {
 		t.Errorf("%+v, %+v, %v", slot, o.device, err)
 	}
 	second := &opened{}
-	if err := second.addSGX(t.Context(), &d, false); err != nil || len(second.device.Beside) != 1 || second.device.Attester != nil || len(second.closers) != 1 {
+	if err := second.addSGX(t.Context(), &d, false); err != nil || len(second.device.Beside) != 1 || second.device.Program == nil || second.device.Attester != nil || len(second.closers) != 1 {
 		t.Errorf("%+v, %v", second.device, err)
 	}
 	second.close()

@@ -13,7 +13,7 @@ import (
 func (j *jobFlags) registerWasm(cmd *cobra.Command) {
 	fl := cmd.Flags()
 	fl.StringVar(&j.wasm, "wasm", "", "the job is a WebAssembly module, a WASI preview1 command in `FILE`; after -- stand its arguments alone. It can read its measured files and be run again by \"sworn replay\"")
-	engineFlag(cmd, &j.wasmEngine, wasm.Compiler)
+	engineFlag(cmd, &j.wasmEngine, defaultEngine)
 }
 
 // engineFlag adds --wasm-engine.
@@ -25,7 +25,7 @@ func engineFlag(cmd *cobra.Command, engine *string, otherwise string) {
 // useWasm makes the module that the flags name the job.
 func (j *jobFlags) useWasm(job *launch.Job) error {
 	switch {
-	case j.wasm == "" && j.wasmEngine != wasm.Compiler:
+	case j.wasm == "" && j.wasmEngine != defaultEngine:
 		return usage("--wasm job.wasm --wasm-engine "+j.wasmEngine, "--wasm-engine is for a job that is a WebAssembly module")
 	case j.wasm == "":
 		return nil
@@ -34,7 +34,10 @@ func (j *jobFlags) useWasm(job *launch.Job) error {
 	case j.hasImage():
 		return usage("leave one of them out", "--wasm excludes a container image: a module has no programs beside it")
 	}
-	job.Wasm = &launch.Wasm{Module: j.wasm, Engine: j.wasmEngine}
+	job.Wasm = &launch.Wasm{Module: j.wasm, Engine: j.wasmEngine, Inside: j.inside}
+	if j.inside {
+		job.Launcher = ""
+	}
 	job.Command = append([]string{filepath.Base(j.wasm)}, job.Command...)
 	return nil
 }

@@ -109,6 +109,9 @@ func (d *Device) acquire(ctx context.Context) (release func(), err error) {
 // Self returns what the CPU said of this enclave when it was opened.
 func (d *Device) Self() Identity { return d.self }
 
+// UniqueID returns this enclave's MRENCLAVE.
+func (d *Device) UniqueID() [32]byte { return d.self.UniqueID }
+
 // Manifest describes the slot: no key id, no register. The slot number is the caller's to
 // set. The error wraps [ErrUsage], or is the context's.
 func (d *Device) Manifest(ctx context.Context) (attest.Slot, error) {

@@ -18,8 +18,21 @@ import (
 	"github.com/sworn-run/sworn/internal/launch/measure"
 )
 
-// measureLauncher hashes the launcher's own executable.
+// programComponent is the launcher where it is an enclave. Of its size the processor
+// says nothing.
+func programComponent(program [32]byte) *cer.Component {
+	return &cer.Component{Role: cer.RoleLauncher, Name: "sworn", Digest: []string{cer.SHA256Digest(program)}, Size: "0"}
+}
+
+// measureLauncher hashes the launcher's own executable, where that can be read.
 func (p *Plan) measureLauncher() error {
+	switch {
+	case p.job.Program != nil:
+		p.launcher = programComponent(*p.job.Program)
+		return nil
+	case p.job.Launcher == "" && p.inside():
+		return nil
+	}
 	sum, size, err := HashFile(p.job.Launcher)
 	if err != nil {
 		return err
@@ -134,6 +147,9 @@ func digestsOf(d *jail.Digest) []string {
 // the digests of the plan's files and what its root holds of its image, nil for what
 // is in its manifest or description. The error wraps ErrUsage or ErrSignature.
 func (p *Plan) Components(digests []jail.Digest, image *jail.Unpacked) ([]*cer.Component, error) {
+	if p.launcher == nil {
+		return nil, fmt.Errorf("nothing says which enclave the launcher is: %w", ErrUsage)
+	}
 	if len(digests) != len(p.files) {
 		return nil, fmt.Errorf("%d digests for %d files: %w", len(digests), len(p.files), ErrUsage)
 	}

@@ -6,11 +6,14 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/sworn-run/sworn/cer"
 	"github.com/sworn-run/sworn/internal/launch"
+	"github.com/sworn-run/sworn/internal/launch/jail"
 	"github.com/sworn-run/sworn/simulator/intel"
 	"github.com/sworn-run/sworn/verifier"
 )
@@ -40,7 +43,14 @@ func TestSimulatedEnclave(t *testing.T) {
 		}
 		defer dev.Close()
 		o := b.options(t)
-		o.Device = launch.Device{Attester: dev}
+		job := moduleJob(t)
+		job.Wasm.Inside, job.Launcher = true, ""
+		job.Weights = []launch.Named{{Path: b.weights}}
+		if o.Plan, err = launch.NewPlan(job); err != nil {
+			t.Fatal(err)
+		}
+		program := dev.UniqueID()
+		o.Device = launch.Device{Attester: dev, Program: &program}
 		return launch.Run(t.Context(), o)
 	}
 	run := func(name string, change func(*intel.Enclave)) []byte {
@@ -51,9 +61,7 @@ func TestSimulatedEnclave(t *testing.T) {
 		return res.Capsule
 	}
 	golden := run("launcher", nil)
-	p, err := verifier.PolicyFromRecord(golden, roots, time.Now(), "test", []verifier.Waiver{
-		{Check: "protection.memory", Reason: "the tests' machine may swap"},
-	})
+	p, err := verifier.PolicyFromRecord(golden, roots, time.Now(), "test", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,6 +84,27 @@ func TestSimulatedEnclave(t *testing.T) {
 		}
 	}
 	refused(run("another", nil), p, "slot.measurement")
+	// A job in a process of its own is not what the evidence is of, and neither is another
+	// launcher than the one that was measured.
+	if capsule := attested(t, b, dir, nil, false); capsule != nil {
+		b.failing(t, capsule, p, "launcher.rooted", "not established")
+		b.failing(t, capsule, p, "compute.inside", "failed")
+	}
+	if capsule := attested(t, b, dir, &[32]byte{1}, true); capsule != nil {
+		b.failing(t, capsule, p, "launcher.rooted", "not established")
+		b.failing(t, capsule, p, "components.match", "failed")
+	}
+	for what, change := range map[string]func(*launch.Options){
+		"no program":      func(o *launch.Options) { o.Device.Program = nil },
+		"a job by itself": func(o *launch.Options) { o.Plan = b.options(t).Plan },
+		"strict":          func(o *launch.Options) { o.Strict = true },
+	} {
+		o := insideOptions(t, b, dir)
+		change(&o)
+		if res, err := launch.Run(t.Context(), o); res != nil || !errors.Is(err, launch.ErrUsage) && !errors.Is(err, jail.ErrIsolation) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
 	if _, err := try("launcher", func(e *intel.Enclave) { e.Flags |= intel.EnclaveDebug }); !errors.Is(err, launch.ErrRecord) {
 		t.Errorf("an enclave to be debugged: %v", err)
 	}
@@ -91,6 +120,9 @@ func TestSimulatedEnclave(t *testing.T) {
 	version := func(product, version uint16) func(*intel.Enclave) {
 		return func(e *intel.Enclave) { e.ProdID, e.SVN = product, version }
 	}
+	refused(run("another", version(1, 2)), p, "components.match")
+	// Which launcher it is, is said by what the policy wants of the enclave.
+	p.Components = slices.DeleteFunc(p.Components, func(c verifier.PolicyComponent) bool { return c.Role == cer.RoleLauncher })
 	b.verdict(t, run("another", version(1, 2)), p, "")
 	b.verdict(t, run("another", version(1, 3)), p, "")
 	refused(run("another", version(1, 1)), p, "slot.tcb")
@@ -105,5 +137,57 @@ func TestSimulatedEnclave(t *testing.T) {
 		without(&less)
 		q.Formats = map[string]verifier.FormatPolicy{"sgx": less}
 		refused(run("another", version(1, 2)), &q, "slot.measurement: the policy has no reference values")
+	}
+}
+
+// insideOptions is a launch of a module in a simulated enclave.
+func insideOptions(t *testing.T, b *bench, dir string) launch.Options {
+	t.Helper()
+	dev, err := intel.OpenEnclave(dir, "launcher", time.Now, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = dev.Close() })
+	job := moduleJob(t)
+	job.Wasm.Inside, job.Launcher = true, ""
+	job.Weights = []launch.Named{{Path: b.weights}}
+	plan, err := launch.NewPlan(job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := b.options(t)
+	program := dev.UniqueID()
+	o.Plan, o.Device = plan, launch.Device{Attester: dev, Program: &program}
+	return o
+}
+
+// attested is the record of a launch in which the launcher says that it is another program,
+// or that runs the job in a process of its own.
+func attested(t *testing.T, b *bench, dir string, program *[32]byte, within bool) []byte {
+	t.Helper()
+	o := insideOptions(t, b, dir)
+	o.Device.Program = program
+	if !within {
+		o.Plan = b.options(t).Plan
+	}
+	res, err := launch.Run(t.Context(), o)
+	if err != nil {
+		t.Error(err)
+		return nil
+	}
+	return res.Capsule
+}
+
+// failing wants a check of a record to have a status.
+func (b *bench) failing(t *testing.T, capsule []byte, p *verifier.Policy, id, status string) {
+	t.Helper()
+	r, err := verifier.Verify(capsule, verifier.Input{Policy: p, Roots: b.roots, Now: time.Now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range r.Checks {
+		if c.ID == id && c.Status != status {
+			t.Errorf("%s: %s: %s, want %s", id, c.Status, c.Detail, status)
+		}
 	}
 }

@@ -153,9 +153,7 @@ func swapFact() string {
 // hostFacts describe the kernel as it names itself.
 func hostFacts() []cer.Fact {
 	var u unix.Utsname
-	if unix.Uname(&u) != nil {
-		return nil
-	}
+	_ = unix.Uname(&u) // what it does not say stays empty
 	text := func(b [65]byte) string { return strings.ToValidUTF8(unix.ByteSliceToString(b[:]), "?") }
 	facts := []cer.Fact{
 		{Name: "kernel_release", Value: text(u.Release)},

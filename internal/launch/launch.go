@@ -65,6 +65,10 @@ type Device struct {
 	Boot attest.BootReader
 	// Counter counts launches; nil to count none.
 	Counter attest.Incrementer
+	// Program is what the processor measured of this program, where that is an enclave,
+	// which cannot read its own file: the digest of the component launcher is then this.
+	// It goes with a job within the launcher; nil where there is no enclave.
+	Program *[32]byte
 	// Beside quote the same statement, in the slots after 0.
 	Beside []Beside
 	// Collect gets what vendors publish about the evidence, to go with the record; nil to
@@ -156,6 +160,8 @@ func (o *Options) check() error {
 		return fmt.Errorf("plan or device missing: %w", ErrUsage)
 	case o.Device.Measurer == nil && slices.ContainsFunc(o.Device.Beside, func(b Beside) bool { return b.Measurer != nil }):
 		return fmt.Errorf("a register beside a first slot without one: %w", ErrUsage)
+	case (o.Device.Program != nil) != o.Plan.inside():
+		return fmt.Errorf("a job within the launcher goes with an enclave, and an enclave with no other: %w", ErrUsage)
 	case o.StateDir == "" || o.SelfCheck == nil || o.Now == nil || o.Timeout <= 0:
 		return fmt.Errorf("state folder, self-check, clock or time limit missing: %w", ErrUsage)
 	case o.Disclose != cer.DiscloseHash && o.Disclose != cer.DiscloseFull:
@@ -170,7 +176,7 @@ func (o *Options) check() error {
 type launch struct {
 	o       *Options
 	journal *journal
-	jail    *jail.Jail
+	sandbox sandbox
 
 	tag        [32]byte
 	series     [32]byte
@@ -218,8 +224,8 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 // close gives everything back and forgets the launch key.
 func (l *launch) close() {
 	clear(l.private)
-	if l.jail != nil {
-		_ = l.jail.Close()
+	if l.sandbox != nil {
+		_ = l.sandbox.Close()
 	}
 	if err := l.closeVolumes(); err != nil && l.o.Log != nil {
 		l.o.Log.Warn(err.Error())
@@ -251,13 +257,16 @@ func (l *launch) prepare(ctx context.Context) error {
 		return err
 	}
 	defer remove()
-	if l.jail, err = jail.Start(ctx, spec); err != nil {
+	if l.sandbox, err = l.o.Plan.start(ctx, &spec, hardened); err != nil {
 		return err
 	}
-	if l.components, err = l.o.Plan.Components(l.jail.Files(), l.jail.Image()); err != nil {
+	if l.o.Device.Program != nil {
+		l.o.Plan.launcher = programComponent(*l.o.Device.Program)
+	}
+	if l.components, err = l.o.Plan.Components(l.sandbox.Files(), l.sandbox.Image()); err != nil {
 		return err
 	}
-	l.isolation = isolationFacts(l.jail.Isolation())
+	l.isolation = isolationFacts(l.sandbox.Isolation())
 	if err := l.readBoot(ctx); err != nil {
 		return err
 	}
@@ -332,7 +341,7 @@ func (l *launch) append(ctx context.Context, events ...event) error {
 func (l *launch) run(ctx context.Context) (*Result, error) {
 	started := l.o.Now()
 	streams, capture := l.streams()
-	exit, err := l.jail.Run(ctx, streams)
+	exit, err := l.sandbox.Run(ctx, streams)
 	if err != nil {
 		return nil, err
 	}
@@ -352,16 +361,16 @@ func (l *launch) run(ctx context.Context) (*Result, error) {
 		return nil, fmt.Errorf("%w: %w", ErrRecord, err)
 	}
 	res := &Result{
-		Capsule: file, CertificateHash: hash, Exit: exit, Isolation: l.jail.Isolation(),
+		Capsule: file, CertificateHash: hash, Exit: exit, Isolation: l.sandbox.Isolation(),
 		Banks: l.journal.log.Banks, Events: len(l.journal.log.Events),
 	}
 	if l.counter != nil {
 		res.Counter = l.counter.Value
 	}
-	for _, f := range l.jail.Files() {
+	for _, f := range l.sandbox.Files() {
 		res.Files, res.Bytes = res.Files+1, res.Bytes+f.Size
 	}
-	if i := l.jail.Image(); i != nil {
+	if i := l.sandbox.Image(); i != nil {
 		res.Files, res.Bytes, res.Dropped = res.Files+i.Files, res.Bytes+i.Bytes, i.Dropped
 	}
 	return res, nil

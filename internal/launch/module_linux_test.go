@@ -40,7 +40,8 @@ func TestModulePlan(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := cer.CheckWasm(components); err != nil {
+	run := cer.NewEnvironment(cer.KindWasm, []cer.Fact{{Name: cer.FactWasmProcess, Value: cer.WasmOwn}})
+	if err := cer.CheckWasm(run, nil, components); err != nil {
 		t.Error(err)
 	}
 	if c := components[1]; c.Role != cer.RoleBinary || c.Name != "quiet.wasm" || c.Path != "/wasm/quiet.wasm" {

@@ -92,8 +92,12 @@ type Job struct {
 	Devices []string
 	// Network leaves the job in this machine's network.
 	Network bool
-	// Launcher is the path of the launcher's own executable.
+	// Launcher is the path of the launcher's own executable; empty for one that is an
+	// enclave, which cannot read it.
 	Launcher string
+	// Program is what the processor measures of a launcher that is an enclave; nil where
+	// it is not one, or the Device says it.
+	Program *[32]byte
 	// Root is where programs and libraries are looked up; empty for "/".
 	Root string
 }

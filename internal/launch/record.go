@@ -84,7 +84,7 @@ func (l *launch) runtime(exit jail.Exit) *cer.Runtime {
 	if l.o.Plan.output != "" {
 		r.Output = stream(exit.Output)
 	}
-	if d, ok := l.jail.Input(); ok {
+	if d, ok := l.sandbox.Input(); ok {
 		r.Input = cer.NewStream(d.SHA256, d.Size, true)
 	}
 	if exit.Signal != "" {

@@ -8,6 +8,22 @@ const (
 	// WasmImports is the largest number of imports of a module. WASI preview1 has 45
 	// functions, and compilers import some of them twice.
 	WasmImports = 1024
+
+	// WasmTables is the largest number of tables of a module, and WasmTable what each
+	// can hold: 8 MiB of references.
+	WasmTables = 16
+	WasmTable  = 1 << 20
+
+	// WasmOpenFiles is the largest number of files and folders that a module can have
+	// open at once.
+	WasmOpenFiles = 4096
+
+	// WasmFunction is the longest function in bytes, WasmLocals the largest number of
+	// its variables, and WasmParameters that of parameters, and of results: what
+	// browsers take (WebAssembly JavaScript interface, implementation limits).
+	WasmFunction   = 7_654_321
+	WasmLocals     = 50_000
+	WasmParameters = 1000
 )
 
 // Model signatures, and the headers of model files.

@@ -60,6 +60,20 @@ func (s *SimulatedEnclave) open(ctx context.Context) (*Platform, error) {
 	return s.platform, nil
 }
 
+// UniqueID returns the enclave's MRENCLAVE; zeros once it is closed.
+func (s *SimulatedEnclave) UniqueID() [32]byte {
+	p, err := s.open(context.Background())
+	if err != nil {
+		return [32]byte{}
+	}
+	defer s.mu.Unlock()
+	body := p.Enclave(s.name, [64]byte{})
+	if s.change != nil {
+		s.change(body)
+	}
+	return body.MRENCLAVE
+}
+
 // Manifest describes the slot: no key id, no register. The error wraps [ErrIssue], or is
 // the context's.
 func (s *SimulatedEnclave) Manifest(ctx context.Context) (attest.Slot, error) {

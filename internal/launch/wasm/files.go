@@ -7,16 +7,23 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	expsys "github.com/tetratelabs/wazero/experimental/sys"
 	"github.com/tetratelabs/wazero/experimental/sysfs"
 	"github.com/tetratelabs/wazero/sys"
+
+	"github.com/sworn-run/sworn/internal/limits"
 )
 
 // tree is the file system of a module: its files, the folders that they need, and
 // nothing that differs between two runs.
-type tree map[string]*node
+type tree struct {
+	nodes map[string]*node
+	// open counts what is open.
+	open *atomic.Int64
+}
 
 // node is a file or a folder.
 type node struct {
@@ -29,26 +36,27 @@ type node struct {
 }
 
 // newTree makes the file system of some files. The error wraps ErrOptions.
-func newTree(files []File) (tree, error) {
-	t := tree{".": {name: "."}}
+func newTree(files []File) (none tree, err error) {
+	nodes := map[string]*node{".": {name: "."}}
 	for i := range files {
 		f := &files[i]
 		name, ok := strings.CutPrefix(f.Path, "/")
-		if !ok || name == "." || !fs.ValidPath(name) || f.Size < 0 || f.Open == nil || t[name] != nil {
-			return nil, fmt.Errorf("file %q: want one clean absolute path, a size and a way to open it: %w", f.Path, ErrOptions)
+		if !ok || name == "." || !fs.ValidPath(name) || f.Size < 0 || f.Open == nil || nodes[name] != nil {
+			return none, fmt.Errorf("file %q: want one clean absolute path, a size and a way to open it: %w", f.Path, ErrOptions)
 		}
-		t[name] = &node{name: path.Base(name), file: f}
+		nodes[name] = &node{name: path.Base(name), file: f}
 		for dir := path.Dir(name); ; dir = path.Dir(dir) {
-			above := t[dir]
+			above := nodes[dir]
 			if above != nil && above.file != nil {
-				return nil, fmt.Errorf("file %q is the folder of %q: %w", "/"+dir, f.Path, ErrOptions)
+				return none, fmt.Errorf("file %q is the folder of %q: %w", "/"+dir, f.Path, ErrOptions)
 			}
 			if above != nil {
 				break
 			}
-			t[dir] = &node{name: path.Base(dir)}
+			nodes[dir] = &node{name: path.Base(dir)}
 		}
 	}
+	t := tree{nodes: nodes, open: new(atomic.Int64)}
 	t.number()
 	return t, nil
 }
@@ -56,36 +64,38 @@ func newTree(files []File) (tree, error) {
 // number gives all nodes their numbers and folders their entries.
 func (t tree) number() {
 	var names []string
-	for name := range t {
+	for name := range t.nodes {
 		names = append(names, name)
 	}
 	slices.Sort(names)
 	for i, name := range names {
-		n := t[name]
+		n := t.nodes[name]
 		n.number = uint64(i + 1)
-		if dir := t[path.Dir(name)]; name != "." {
+		if dir := t.nodes[path.Dir(name)]; name != "." {
 			dir.entries = append(dir.entries, fs.FileInfoToDirEntry(n))
 		}
 	}
-	for _, n := range t {
+	for _, n := range t.nodes {
 		slices.SortFunc(n.entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
 	}
 }
 
 // Open implements fs.FS.
 func (t tree) Open(name string) (fs.File, error) {
-	n := t[name]
+	n := t.nodes[name]
 	if n == nil || !fs.ValidPath(name) {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 	}
 	if n.file == nil {
-		return &folder{node: n}, nil
+		t.open.Add(1)
+		return &folder{node: n, open: t.open}, nil
 	}
 	from, err := n.file.Open()
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 	}
-	return &opened{SectionReader: io.NewSectionReader(from, 0, n.file.Size), node: n, from: from}, nil
+	t.open.Add(1)
+	return &opened{open: t.open, SectionReader: io.NewSectionReader(from, 0, n.file.Size), node: n, from: from}, nil
 }
 
 // Name implements fs.FileInfo, of which a node is its own.
@@ -125,6 +135,7 @@ type opened struct {
 	*io.SectionReader
 	node *node
 	from io.ReaderAt
+	open *atomic.Int64
 }
 
 // Stat implements fs.File.
@@ -132,6 +143,7 @@ func (f *opened) Stat() (fs.FileInfo, error) { return f.node, nil }
 
 // Close implements fs.File.
 func (f *opened) Close() error {
+	f.open.Add(-1)
 	if c, ok := f.from.(io.Closer); ok {
 		return c.Close()
 	}
@@ -142,6 +154,7 @@ func (f *opened) Close() error {
 type folder struct {
 	node *node
 	at   int
+	open *atomic.Int64
 }
 
 // Stat implements fs.File.
@@ -153,7 +166,10 @@ func (f *folder) Read([]byte) (int, error) {
 }
 
 // Close implements fs.File.
-func (f *folder) Close() error { return nil }
+func (f *folder) Close() error {
+	f.open.Add(-1)
+	return nil
+}
 
 // ReadDir implements fs.ReadDirFile.
 func (f *folder) ReadDir(n int) ([]fs.DirEntry, error) {
@@ -169,18 +185,25 @@ func (f *folder) ReadDir(n int) ([]fs.DirEntry, error) {
 }
 
 // readOnly refuses to open for anything but reading, with the errno of a file system
-// that is mounted so.
-type readOnly struct{ expsys.FS }
+// that is mounted so, and more than limits.WasmOpenFiles at once: each takes the
+// engine's memory.
+type readOnly struct {
+	expsys.FS
+	open *atomic.Int64
+}
 
 // OpenFile implements experimental/sys.FS.
 func (r readOnly) OpenFile(name string, flag expsys.Oflag, perm fs.FileMode) (expsys.File, expsys.Errno) {
 	if flag&(expsys.O_WRONLY|expsys.O_RDWR|expsys.O_APPEND|expsys.O_CREAT|expsys.O_TRUNC) != 0 {
 		return nil, expsys.EROFS
 	}
+	if r.open.Load() >= limits.WasmOpenFiles {
+		return nil, expsys.EIO // the engine has no ENFILE
+	}
 	return r.FS.OpenFile(name, flag, perm)
 }
 
 // mount is the tree as the engine takes it.
 func (t tree) mount() expsys.FS {
-	return readOnly{&sysfs.ReadFS{FS: &sysfs.AdaptFS{FS: t}}}
+	return readOnly{FS: &sysfs.ReadFS{FS: &sysfs.AdaptFS{FS: t}}, open: t.open}
 }

@@ -46,8 +46,9 @@ const (
 
 // Check looks at a module without running or compiling it: that it is a module of
 // WebAssembly, its sections are in order and fill it, it imports nothing but what is
-// offered, has one memory that begins with no more than the given pages, and exports
-// that and a function _start, as a command of WASI does. Whether its code is valid is
+// offered, has one memory that begins with no more than the given pages, few tables, and
+// functions of sizes that others take too, and exports memory and a function _start, as a
+// command of WASI does. Whether its code is valid is
 // for the engine. The error wraps ErrModule or ErrImport.
 func Check(module []byte, pages uint32) error {
 	if len(module) > limits.WasmModule {
@@ -109,6 +110,12 @@ type checker struct {
 func (m *checker) section(id byte, r *reader) error {
 	var err error
 	switch id {
+	case sectionType:
+		m.types(r)
+	case sectionTable:
+		readTables(r)
+	case sectionCode:
+		m.code(r)
 	case sectionImport:
 		err = m.imports(r)
 	case sectionMemory:

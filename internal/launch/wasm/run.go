@@ -18,7 +18,10 @@ import (
 
 // Run runs a module to its end and returns its exit status, 0 to 255: one above is
 // 255. The error wraps ErrOptions, ErrModule or ErrImport if nothing of the module
-// ran, and else ErrTrap. Status and error exclude each other.
+// ran, ErrTrap, or ErrEngine. Status and error exclude each other. Where the context can
+// end the module, an error of its end wraps ErrTrap and the cause, and Run returns also if
+// the engine still compiles: it then does so for a while in the background, and runs
+// nothing.
 func Run(ctx context.Context, o Options) (status int, err error) {
 	if err := checkEngine(o.Engine, o.Pages); err != nil {
 		return 0, err
@@ -30,21 +33,106 @@ func Run(ctx context.Context, o Options) (status int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	defer func() {
+		if p := recover(); p != nil {
+			status, err = 0, fmt.Errorf("%w: %v", ErrEngine, p)
+		}
+	}()
+	c, err := o.compile(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer c.close()
+	m, err := c.runtime.InstantiateModule(ctx, c.module, module)
+	switch {
+	case err == nil:
+		return call(ctx, m)
+	case ended(ctx, &o) != nil:
+		return 0, fmt.Errorf("instantiating: %w: %w", ErrTrap, ended(ctx, &o))
+	default:
+		return 0, fmt.Errorf("instantiating: %w: %s", blame(err, ErrModule), firstLine(err))
+	}
+}
+
+// ended is why a module is ended; nil while it is not, and where the context cannot.
+func ended(ctx context.Context, o *Options) error {
+	if !o.Interruptible {
+		return nil
+	}
+	return context.Cause(ctx)
+}
+
+// blame tells an engine that stumbles from what a module does.
+func blame(err, otherwise error) error {
+	if _, stumbled := errors.AsType[runtime.Error](err); stumbled {
+		return ErrEngine
+	}
+	return otherwise
+}
+
+// compiled is a module that is ready to run.
+type compiled struct {
+	runtime wazero.Runtime
+	module  wazero.CompiledModule
+	err     error
+}
+
+// close frees memory, and has nothing to say.
+func (c *compiled) close() { _ = c.runtime.Close(context.Background()) }
+
+// compile makes a module ready. Not every engine looks at the context while it compiles,
+// so it does so beside.
+func (o *Options) compile(ctx context.Context) (*compiled, error) {
+	done := make(chan *compiled)
+	gone := make(chan struct{})
+	defer close(gone)
+	background := context.WithoutCancel(ctx)
+	if o.Interruptible {
+		background = ctx
+	}
+	go func() {
+		c := o.ready(background)
+		select {
+		case done <- c:
+		case <-gone:
+			if c.err == nil {
+				c.close()
+			}
+		}
+	}()
+	select {
+	case c := <-done:
+		if why := ended(ctx, o); c.err != nil && why != nil {
+			return nil, fmt.Errorf("compiling: %w: %w", ErrTrap, why)
+		}
+		return c, c.err
+	case <-background.Done():
+		return nil, fmt.Errorf("compiling: %w: %w", ErrTrap, context.Cause(ctx))
+	}
+}
+
+// ready compiles a module, and offers it WASI. An error is in what it returns.
+func (o *Options) ready(ctx context.Context) (c *compiled) {
+	c = &compiled{}
+	defer func() {
+		if p := recover(); p != nil {
+			c.err = fmt.Errorf("compiling: %w: %v", ErrEngine, p)
+		}
+		if c.err != nil && c.runtime != nil {
+			c.close()
+		}
+	}()
 	ctx = experimental.WithCompilationWorkers(ctx, runtime.GOMAXPROCS(0))
-	r := wazero.NewRuntimeWithConfig(ctx, o.engine())
-	defer func() { _ = r.Close(context.WithoutCancel(ctx)) }() // frees memory, and has nothing to say
-	if _, err := wasi_snapshot_preview1.Instantiate(ctx, r); err != nil {
-		return 0, fmt.Errorf("preparing WASI: %w: %w", ErrModule, err)
+	c.runtime = wazero.NewRuntimeWithConfig(ctx, o.engine())
+	if _, err := wasi_snapshot_preview1.Instantiate(ctx, c.runtime); err != nil {
+		c.err = fmt.Errorf("preparing WASI: %w: %w", ErrEngine, err)
+		return c
 	}
-	compiled, err := r.CompileModule(ctx, o.Module)
-	if err != nil {
-		return 0, fmt.Errorf("compiling: %w: %s", ErrModule, firstLine(err))
+	var err error
+	if c.module, err = c.runtime.CompileModule(ctx, bounded(o.Module)); err != nil {
+		c.err = fmt.Errorf("compiling: %w: %s", blame(err, ErrModule), firstLine(err))
 	}
-	m, err := r.InstantiateModule(ctx, compiled, module)
-	if err != nil {
-		return 0, fmt.Errorf("instantiating: %w: %s", ErrModule, firstLine(err))
-	}
-	return call(ctx, m)
+	return c
 }
 
 // call calls the module's entry.
@@ -55,11 +143,11 @@ func call(ctx context.Context, m api.Module) (int, error) {
 	case err == nil:
 		return 0, nil
 	case ctx.Err() != nil:
-		return 0, fmt.Errorf("%w: %w", ErrTrap, ctx.Err())
+		return 0, fmt.Errorf("%w: %w", ErrTrap, context.Cause(ctx))
 	case exited:
 		return int(min(exit.ExitCode(), 255)), nil
 	default:
-		return 0, fmt.Errorf("%w: %s", ErrTrap, firstLine(err))
+		return 0, fmt.Errorf("%w: %s", blame(err, ErrTrap), firstLine(err))
 	}
 }
 

@@ -199,14 +199,14 @@ func TestRunRefusesOptions(t *testing.T) {
 
 // The record's facts are what the schema wants, and name the version that is built in.
 func TestFacts(t *testing.T) {
-	facts, err := wasm.Facts(wasm.Compiler, 16)
+	facts, err := wasm.Facts(wasm.Compiler, 16, cer.WasmOwn)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := cer.NewEnvironment(cer.KindWasm, facts).Encode(); err != nil {
 		t.Error(err)
 	}
-	if _, err := wasm.Facts("jit", 16); !errors.Is(err, wasm.ErrOptions) {
+	if _, err := wasm.Facts("jit", 16, cer.WasmOwn); !errors.Is(err, wasm.ErrOptions) {
 		t.Error(err)
 	}
 	mod, err := os.ReadFile("../../../go.mod")

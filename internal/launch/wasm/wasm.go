@@ -28,9 +28,12 @@ var (
 	ErrModule = errors.New("unusable WebAssembly module")
 	// ErrImport: the module imports what is not offered.
 	ErrImport = errors.New("import that is not offered")
-	// ErrTrap: the module ran, and was ended by a trap, such as an access outside
-	// of its memory, or because the context ended.
+	// ErrTrap: the module ran, or was being made ready to, and was ended by a trap, such
+	// as an access outside of its memory, or because the context ended.
 	ErrTrap = errors.New("module trapped")
+	// ErrEngine: the engine failed, and not the module. Nothing can be said of what
+	// ran.
+	ErrEngine = errors.New("WebAssembly engine failed")
 	// ErrOptions: options that cannot be meant.
 	ErrOptions = errors.New("invalid options")
 )
@@ -69,9 +72,9 @@ func Pages(memory uint64) (uint32, error) {
 	return 0, fmt.Errorf("memory of %d bytes, want %d to %d: %w", memory, PageSize, uint64(MaxPages)*PageSize, ErrOptions)
 }
 
-// Facts are what the record says of how a module is run (SPEC, section 5.5 wasm).
-// The error wraps ErrOptions.
-func Facts(engine string, pages uint32) ([]cer.Fact, error) {
+// Facts are what the record says of how a module is run (SPEC, section 5.5 wasm), in
+// the process cer.WasmOwn or cer.WasmLauncher. The error wraps ErrOptions.
+func Facts(engine string, pages uint32, process string) ([]cer.Fact, error) {
 	if err := checkEngine(engine, pages); err != nil {
 		return nil, err
 	}
@@ -79,6 +82,7 @@ func Facts(engine string, pages uint32) ([]cer.Fact, error) {
 		{Name: cer.FactWasmClock, Value: clockFact()},
 		{Name: cer.FactWasmEngine, Value: engine},
 		{Name: cer.FactWasmMemoryPages, Value: strconv.FormatUint(uint64(pages), 10)},
+		{Name: cer.FactWasmProcess, Value: process},
 		{Name: cer.FactWasmRandom, Value: randomFact()},
 		{Name: cer.FactWasmRuntime, Value: Runtime},
 	}, nil
