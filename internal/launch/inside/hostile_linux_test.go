@@ -94,11 +94,11 @@ func endlessly() map[string]*parts {
 		"loops":               {funcs: [][]byte{loop()}},
 		"loops at its start":  {funcs: [][]byte{loop()}, start: true},
 		"calls":               {funcs: [][]byte{loop([]byte{0x10, 1}), nil}},
-		"writes":              {imports: [][2]any{write}, data: iov, funcs: [][]byte{loop(call(0, 1, 0, 1, 8), drop)}},
-		"writes much at once": {imports: [][2]any{write}, data: words(many...), pages: 2, funcs: [][]byte{loop(call(0, 1, 0, 4096, 65000), drop)}},
-		"reads":               {imports: [][2]any{read}, data: iov, funcs: [][]byte{loop(call(0, 0, 0, 1, 8), drop)}},
-		"sleeps":              {imports: [][2]any{poll}, data: years, funcs: [][]byte{loop(call(0, 0, 64, 1, 128), drop)}},
-		"waits for input":     {imports: [][2]any{poll}, data: stdin, funcs: [][]byte{loop(call(0, 0, 64, 1, 128), drop)}},
+		"writes":              {imports: [][2]any{write}, data: iov, funcs: [][]byte{loop(call(1, 0, 1, 8), drop)}},
+		"writes much at once": {imports: [][2]any{write}, data: words(many...), pages: 2, funcs: [][]byte{loop(call(1, 0, 4096, 65000), drop)}},
+		"reads":               {imports: [][2]any{read}, data: iov, funcs: [][]byte{loop(call(0, 0, 1, 8), drop)}},
+		"sleeps":              {imports: [][2]any{poll}, data: years, funcs: [][]byte{loop(call(0, 64, 1, 128), drop)}},
+		"waits for input":     {imports: [][2]any{poll}, data: stdin, funcs: [][]byte{loop(call(0, 64, 1, 128), drop)}},
 	}
 }
 
@@ -231,7 +231,7 @@ func TestWorld(t *testing.T) {
 			t.Errorf("a socket: %+v, %v", e, err)
 		}
 		for code, want := range map[int32]int{0: 0, 3: 3, 256: 255} {
-			p := &parts{imports: [][2]any{{"proc_exit", typeOne}}, funcs: [][]byte{call(0, code)}}
+			p := &parts{imports: [][2]any{{"proc_exit", typeOne}}, funcs: [][]byte{call(code)}}
 			if e, err := run(t, spec(t, p.encode(), engine), jail.IO{}); err != nil || e.Code != want {
 				t.Errorf("exit %d: %+v, %v", code, e, err)
 			}

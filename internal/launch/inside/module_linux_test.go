@@ -85,13 +85,13 @@ func i32(n int32) []byte {
 	}
 }
 
-// call is code that calls a function with numbers.
-func call(f byte, args ...int32) []byte {
+// call is code that calls the first function with numbers.
+func call(args ...int32) []byte {
 	var out []byte
 	for _, a := range args {
 		out = append(out, i32(a)...)
 	}
-	return append(out, 0x10, f)
+	return append(out, 0x10, 0)
 }
 
 // loop is code that runs code for ever.

@@ -46,7 +46,7 @@ func (j *Job) Run(ctx context.Context, streams jail.IO) (jail.Exit, error) {
 	}
 	running, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	r := j.newRun(streams, running, end)
+	r := j.newRun(running, end, streams)
 	begin := time.Now()
 	clock := time.AfterFunc(j.spec.Timeout, func() { end(errTime) })
 	defer clock.Stop()
@@ -83,7 +83,7 @@ type run struct {
 }
 
 // newRun connects the streams.
-func (j *Job) newRun(s jail.IO, running context.Context, end context.CancelCauseFunc) *run {
+func (j *Job) newRun(running context.Context, end context.CancelCauseFunc, s jail.IO) *run {
 	otherwise := func(n uint64) uint64 {
 		if n == 0 {
 			return jail.DefaultStreamBytes
