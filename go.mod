@@ -20,6 +20,7 @@ require (
 	github.com/spf13/pflag v1.0.9
 	github.com/tetratelabs/wazero v1.12.0
 	github.com/transparency-dev/merkle v0.0.2
+	golang.org/x/mod v0.25.0
 	golang.org/x/sys v0.45.0
 )
 

@@ -64,6 +64,15 @@ type TCB struct {
 	Versions []Attribute
 }
 
+// Key is a public key that evidence rests on: the one that quoted, or one that certifies
+// it, directly or not.
+type Key struct {
+	// What is the key for people, such as "VCEK".
+	What string
+	// SPKI is its SubjectPublicKeyInfo in DER.
+	SPKI []byte
+}
+
 // Use tells of one collateral item that a scheme relied on, or that concerns the evidence.
 type Use struct {
 	// Index is the item's index in [Evidence.Collateral].

@@ -259,6 +259,17 @@ type Claims struct {
 	// the Name of the storage key above a child AK, or of a primary AK's own;
 	// zeros for formats without.
 	Device [32]byte
+	// Keys are the public keys that the evidence rests on: the one that quoted first, then
+	// those of the certificates above it, as far as they are there. That they are whose
+	// they say is a matter of Identity.
+	Keys []Key
+	// Product is what the vendor calls the hardware in the certificate of the key that
+	// quoted: of AMD "Milan", "Genoa" or "Turin", of Intel the FMSPC in 12 upper-case
+	// hexadecimal digits; empty for formats without.
+	Product string
+	// Manufacturer is the TCG vendor id of the TPM in its certificate, without trailing
+	// blanks, such as "STM"; empty where none says so.
+	Manufacturer string
 	// Identity is check slot.identity.
 	Identity Identity
 	// Revocation is check slot.revocation.

@@ -224,7 +224,7 @@ func (Scheme) Describe() attest.Description {
 		Anchor:        attest.AnchorStatementOnly,
 		QuotedHash:    attest.SHA512,
 		RootRole:      Role,
-		NotApplicable: []string{"slot.counters", "ledger"},
+		NotApplicable: []string{"slot.counters"},
 		Versions:      []string{versionName, "pce", "qe"},
 		VendorStatus:  true,
 		Program:       true,
@@ -268,6 +268,8 @@ func (Scheme) Verify(ev *attest.Evidence, anchors *attest.Anchors, at time.Time)
 	c := &attest.Claims{
 		Format:       Format,
 		Quoted:       q.Enclave.ReportData[:],
+		Keys:         a.Keys,
+		Product:      a.Product,
 		Identity:     a.Identity,
 		Revocation:   a.Revocation,
 		Coherent:     a.Coherent,

@@ -78,7 +78,7 @@ func (Scheme) Describe() attest.Description {
 		Anchor:        attest.AnchorStatementOnly,
 		QuotedHash:    attest.SHA512,
 		RootRole:      Role,
-		NotApplicable: []string{"slot.tcb", "slot.counters", "ledger", "collateral.coherent"},
+		NotApplicable: []string{"slot.tcb", "slot.counters", "collateral.coherent"},
 	}
 	for i := range uint32(maxRegisters) {
 		d.Measurements = append(d.Measurements, attest.MeasurementField{
@@ -133,6 +133,7 @@ func (Scheme) Verify(ev *attest.Evidence, anchors *attest.Anchors, at time.Time)
 	c := &attest.Claims{
 		Format:     Format,
 		Quoted:     d.userData,
+		Keys:       d.keys(),
 		Identity:   a.identity,
 		Revocation: a.revocation,
 		TCB: attest.TCB{Finding: attest.Finding{
@@ -147,6 +148,15 @@ func (Scheme) Verify(ev *attest.Evidence, anchors *attest.Anchors, at time.Time)
 		c.Measurements = append(c.Measurements, attest.Measurement{Name: registerName(r.Index), Value: r.Value})
 	}
 	return c, nil
+}
+
+// keys returns those of the document's certificates, that of the key that signed first.
+func (d *document) keys() []attest.Key {
+	var out []attest.Key
+	for _, c := range d.chain {
+		out = append(out, attest.Key{What: subject(c), SPKI: c.RawSubjectPublicKeyInfo})
+	}
+	return out
 }
 
 // parseEvidence parses the one part.

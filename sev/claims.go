@@ -233,6 +233,18 @@ func (p *report) platformText() string {
 	return strings.Join(out, ", ")
 }
 
+// keys returns the key that signed, and those of the certificates above it.
+func (c *chain) keys() []attest.Key {
+	out := []attest.Key{{What: c.leaf.signer.String(), SPKI: c.leaf.cert.RawSubjectPublicKeyInfo}}
+	if c.issuer != nil {
+		out = append(out, attest.Key{What: subject(c.issuer.Certificate), SPKI: c.issuer.RawSubjectPublicKeyInfo})
+	}
+	if c.root != nil {
+		out = append(out, attest.Key{What: subject(c.root.Certificate), SPKI: c.root.Certificate.RawSubjectPublicKeyInfo})
+	}
+	return out
+}
+
 // used returns the collateral items that the findings rest on.
 func (c *chain) used(l *list) []attest.Use {
 	var out []attest.Use

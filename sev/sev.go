@@ -192,6 +192,8 @@ func (p *report) claims(m *material, c *chain, all []candidate) *attest.Claims {
 		Format:       Format,
 		KeyID:        sha256.Sum256(p.reportID),
 		Quoted:       p.reportData,
+		Keys:         c.keys(),
+		Product:      string(c.leaf.product),
 		Identity:     identity,
 		Revocation:   revocation,
 		Coherent:     coherent,

@@ -37,7 +37,11 @@
 package tpm
 
 import (
+	"bytes"
+	"crypto/x509"
+	"encoding/hex"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/sworn-run/sworn/attest"
@@ -65,7 +69,7 @@ func (Scheme) Describe() attest.Description {
 		Anchor:        attest.AnchorRegister,
 		QuotedHash:    attest.SHA256,
 		RootRole:      rootRole,
-		NotApplicable: []string{"slot.tcb", "ledger", "collateral.coherent"},
+		NotApplicable: []string{"slot.tcb", "collateral.coherent"},
 	}
 }
 
@@ -103,14 +107,69 @@ func (Scheme) Verify(ev *attest.Evidence, anchors *attest.Anchors, at time.Time)
 		Counters:   e.quote.counters(),
 		Counter:    e.counter.claim(),
 		Device:     e.device(),
+		Keys:       e.keys(),
 		Identity:   identity,
 		Revocation: revocation,
 		TCB: attest.TCB{Finding: attest.Finding{
 			Status: attest.NotApplicable,
 			Detail: "a TPM publishes no TCB level; its firmware version is in the counters",
 		}},
-		Details: e.details(),
+		Manufacturer: e.manufacturer(),
+		Details:      e.details(),
 	}, nil
+}
+
+// keys returns the AK, then the keys that its certificates and those above are of.
+func (e *evidence) keys() []attest.Key {
+	var out []attest.Key
+	if k, err := e.public.key(); err == nil {
+		if der, err := x509.MarshalPKIXPublicKey(k); err == nil {
+			out = append(out, attest.Key{What: "AK", SPKI: der})
+		}
+	}
+	for i, c := range e.certificates {
+		if i > 0 {
+			out = append(out, attest.Key{What: subject(c), SPKI: c.RawSubjectPublicKeyInfo})
+		}
+	}
+	return out
+}
+
+// manufacturer returns the TCG vendor id in the AK's certificate as text, such as "STM";
+// "" if there is none, or one that is no text.
+func (e *evidence) manufacturer() string {
+	if len(e.certificates) == 0 {
+		return ""
+	}
+	san := extension(e.certificates[0], oidSubjectAltName)
+	if san == nil {
+		return ""
+	}
+	name, ok := parseTCGName(san.Value)
+	if !ok {
+		return ""
+	}
+	return vendorText(name.manufacturer)
+}
+
+// vendorText turns "id:53544D20" into "STM"; an id that is not printable ASCII into its 8
+// upper-case digits.
+func vendorText(id string) string {
+	digits := strings.ToUpper(strings.TrimPrefix(id, "id:"))
+	b, err := hex.DecodeString(digits)
+	if err != nil {
+		return ""
+	}
+	b = bytes.TrimRight(b, " \x00")
+	for _, c := range b {
+		if c <= ' ' || c > '~' {
+			return digits
+		}
+	}
+	if len(b) == 0 {
+		return digits
+	}
+	return string(b)
 }
 
 // verify establishes that the quote is genuine and of an acceptable kind; the

@@ -104,6 +104,7 @@ func TestVerifyCaptures(t *testing.T) {
 						Firmware:     oracle.FirmwareVersion,
 					},
 					Device:     sha256.Sum256(read(t, run, "akname")), // a primary key
+					Keys:       []attest.Key{{What: "AK", SPKI: akKey(t, run)}},
 					Identity:   attest.Identity{Finding: attest.Finding{Detail: claims.Identity.Detail}},
 					Revocation: attest.Finding{Detail: claims.Revocation.Detail},
 					TCB:        attest.TCB{Finding: attest.Finding{Status: attest.NotApplicable, Detail: claims.TCB.Detail}},
@@ -116,6 +117,47 @@ func TestVerifyCaptures(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// akKey returns the SubjectPublicKeyInfo of a capture's AK, by the oracle.
+func akKey(tb testing.TB, run string) []byte {
+	tb.Helper()
+	pub, err := tpm2.Unmarshal[tpm2.TPMTPublic](read(tb, run, "akpub")[2:])
+	if err != nil {
+		tb.Fatal(err)
+	}
+	key, err := tpm2.Pub(*pub)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	der, err := x509.MarshalPKIXPublicKey(key)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return der
+}
+
+// TestManufacturer reads the vendor id of TPMs' certificates.
+func TestManufacturer(t *testing.T) {
+	p := newPKI(t)
+	for _, tc := range []struct{ id, want string }{
+		{"id:53544D20", "STM"},
+		{"id:53544d20", "STM"},
+		{"id:494E5443", "INTC"},
+		{"id:414D4400", "AMD"},
+		{"id:00001014", "00001014"},
+		{"id:20202020", "20202020"},
+		{"id:41202042", "41202042"},
+	} {
+		claims := p.identity(t, anchors(p.root.cert), p.leaf(t, named(tcgName(t, tc.id, "model", "id:1"))))
+		if claims.Manufacturer != tc.want {
+			t.Errorf("%s is %q, want %q", tc.id, claims.Manufacturer, tc.want)
+		}
+	}
+	claims := p.identity(t, anchors(p.root.cert), p.sub.issue(t, leafTemplate("ak"), p.ak.signer.Public()), p.sub.cert.Raw)
+	if claims.Manufacturer != "" || len(claims.Keys) != 2 || !bytes.Equal(claims.Keys[1].SPKI, p.sub.cert.RawSubjectPublicKeyInfo) {
+		t.Errorf("manufacturer %q, keys %+v", claims.Manufacturer, claims.Keys)
 	}
 }
 
@@ -145,7 +187,7 @@ func TestDescribe(t *testing.T) {
 	d := Scheme{}.Describe()
 	want := attest.Description{
 		Format: 1, Name: "tpm", Mode: attest.ModeDirect, Anchor: attest.AnchorRegister, QuotedHash: attest.SHA256,
-		RootRole: "tpm-ak", NotApplicable: []string{"slot.tcb", "ledger", "collateral.coherent"},
+		RootRole: "tpm-ak", NotApplicable: []string{"slot.tcb", "collateral.coherent"},
 	}
 	if diff := cmp.Diff(want, d); diff != "" {
 		t.Error(diff)

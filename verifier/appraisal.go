@@ -11,6 +11,7 @@ import (
 	"github.com/sworn-run/sworn/attest"
 	"github.com/sworn-run/sworn/cer"
 	"github.com/sworn-run/sworn/cer/oms"
+	"github.com/sworn-run/sworn/verifier/ledger"
 )
 
 // ErrInput is the caller's own mistake: no time, a policy that is no policy. It
@@ -64,6 +65,12 @@ type Input struct {
 	// [attest.CollateralCRL] are also held against the certificates of time-stamping
 	// authorities.
 	Collateral []attest.Collateral
+	// Ledgers are distrust ledgers beside the built-in one, at most 16, each of another
+	// name; one of the built-in ledger's name must not be older than that. None takes back
+	// an entry of another.
+	Ledgers []*ledger.Ledger
+	// WithoutBuiltinLedgerUnsafe leaves out the built-in ledger; every verdict says so.
+	WithoutBuiltinLedgerUnsafe bool
 	// Sigstore verifies model signatures that were made through Sigstore; nil if
 	// there is nothing that can, and then they are not established.
 	Sigstore oms.SigstoreVerifier
@@ -72,6 +79,8 @@ type Input struct {
 	// Digest is SHA-256 of the verifier's executable; zeros if unknown.
 	Digest [32]byte
 
+	// judges are the ledgers that judge; nil before they are found.
+	judges []*ledger.Ledger
 	// schemes appraise the evidence of all records together; nil stands for [Schemes].
 	schemes []attest.Scheme
 }
@@ -113,6 +122,8 @@ type appraisal struct {
 	// series is what the records given show together; nil before they are.
 	series *series
 
+	// ledgerErr says why there are no ledgers.
+	ledgerErr error
 	// Why something above is nil.
 	capsuleErr, bundleErr, hashErr, runtimeErr, statementErr, logErr, launchErr error
 }
@@ -132,6 +143,13 @@ type slotResult struct {
 // the checks say so.
 func newAppraisal(in *Input, at time.Time, file []byte) *appraisal {
 	a := &appraisal{in: in, at: at, file: file, anchors: &attest.Anchors{}, environments: map[string]*cer.Environment{}}
+	if in.judges == nil {
+		if found, err := in.withLedgers(); err != nil {
+			a.ledgerErr = err
+		} else {
+			a.in = found
+		}
+	}
 	if in.Roots != nil {
 		a.anchors = in.Roots.Anchors()
 	}

@@ -86,6 +86,7 @@ func (z azure) Verify(ev *attest.Evidence, anchors *attest.Anchors, at time.Time
 		Format: z.format,
 		KeyID:  quote.KeyID, Quoted: quote.Quoted, Registers: quote.Registers,
 		Counters: quote.Counters, Counter: quote.Counter, Device: quote.Device,
+		Keys: slices.Concat(quote.Keys, hardware.Keys), Product: hardware.Product,
 		Identity: z.identity(hardware.Identity), Revocation: hardware.Revocation, Coherent: hardware.Coherent,
 		TCB: hardware.TCB, Measurements: hardware.Measurements, Attributes: hardware.Attributes, Used: hardware.Used, Spare: hardware.Spare,
 		Details: z.details(p.report, quote, hardware),

@@ -124,7 +124,7 @@ func definitions() []definition {
 		{id: "time.token", class: required, spec: "RFC 3161", run: checkTimeToken, asked: askedTime, passes: "a time-stamping authority that is trusted stamped the evidence digest, and no token covers anything else"},
 		{id: "time.order", class: required, spec: "RFC 3161", run: checkTimeOrder, asked: askedTime, passes: "the claimed time is not after the time stamp, and later tokens are of later times"},
 		{id: "collateral.coherent", class: required, spec: "SPEC 3", run: checkCollateral, passes: "collateral belongs together and is valid at the verdict's time"},
-		{id: "ledger", class: required, spec: "SPEC 8", run: checkLedger, asked: func(*appraisal) bool { return false }, passes: "no distrust entry applies"},
+		{id: "ledger", class: required, spec: "SPEC 12", run: checkLedger, passes: "no entry of a distrust ledger applies: none is about the evidence, or a time stamp shows it to be older"},
 		{id: "job.exit", class: required, spec: "SPEC 9", run: checkJobExit, passes: "the job ended with an exit code the policy allows"},
 		{id: "input.file", class: required, spec: "SPEC 8", run: checkInputFile, asked: func(a *appraisal) bool { return a.in.InputFile != nil }, passes: "the input is the file given"},
 		{id: "output.file", class: required, spec: "SPEC 8", run: checkOutputFile, asked: func(a *appraisal) bool { return a.in.OutputFile != nil }, passes: "the output is the file given"},

@@ -129,9 +129,9 @@ func (a *appraisal) horizon() string {
 		if !soonest.IsZero() {
 			line += ", some of it to be renewed by " + day(soonest)
 		}
-		return line + "; no ledger"
+		return line + "; " + a.ledgerNames()
 	}
-	return line + "no dated collateral, no ledger"
+	return line + "no dated collateral; " + a.ledgerNames()
 }
 
 func day(t time.Time) string { return t.UTC().Format(time.DateOnly) }

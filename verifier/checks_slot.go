@@ -204,10 +204,3 @@ func checkSlotCounters(a *appraisal, i int) outcome {
 	}
 	return passed(fmt.Sprintf("%s, clock %d ms", got, c.Clock))
 }
-
-func checkLedger(a *appraisal) outcome {
-	if !a.applicable("ledger") {
-		return notApplicable("no distrust ledger concerns the format")
-	}
-	return unknown("no distrust ledger was given")
-}

@@ -104,6 +104,8 @@ type Policy struct {
 	// Series says what is asked of the records given together: SeriesNone or
 	// SeriesCounter.
 	Series string `json:"series"`
+	// Ledger says what becomes of entries of distrust ledgers.
+	Ledger LedgerPolicy `json:"ledger,omitzero"`
 	// AllowAt lets the verdict at a hypothetical time decide.
 	AllowAt bool `json:"allow_at"`
 	// Waive are the required checks that need not pass.

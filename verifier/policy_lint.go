@@ -25,6 +25,7 @@ func (p *Policy) Lint() []string {
 	l.recordSigners()
 	l.job()
 	l.freshness()
+	l.ledger()
 	for _, w := range p.Waive {
 		l.say("waive: %s need not pass, every verdict says so: %s", w.Check, w.Reason)
 	}

@@ -53,7 +53,7 @@ func (p *Policy) valid() error {
 		}
 	}
 	for _, check := range []func() error{
-		p.checkSlots, p.checkFormats, p.checkComponents, p.checkSigners, p.checkRecordSigners, p.checkChoices, p.checkLists, p.checkExit,
+		p.checkSlots, p.checkFormats, p.checkComponents, p.checkSigners, p.checkRecordSigners, p.checkChoices, p.checkLedger, p.checkLists, p.checkExit,
 	} {
 		if err := check(); err != nil {
 			return err

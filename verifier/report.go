@@ -174,6 +174,8 @@ type Report struct {
 	Policy string `json:"policy"`
 	// Roots is the digest of the user's roots.
 	Roots string `json:"roots"`
+	// Ledgers are the distrust ledgers that the verdict was held against.
+	Ledgers []LedgerUsed `json:"ledgers"`
 	// Verifier is the verifier's version and the digest of its executable.
 	Verifier string `json:"verifier"`
 }
@@ -203,6 +205,11 @@ func VerifySeries(capsules [][]byte, in Input) ([]*Report, error) {
 	if err := in.check(capsules); err != nil {
 		return nil, err
 	}
+	found, err := in.withLedgers()
+	if err != nil {
+		return nil, err
+	}
+	in = *found
 	in.Sigstore = askOnce(in.Sigstore)
 	// Machines of one maker have chains in common, and a second time has them all.
 	in.schemes = schemes(sev.NewCache(signatures))
@@ -289,7 +296,7 @@ func reportAt(a *appraisal, checks []Check) *Report {
 	r := &Report{
 		Type: ReportType, Checks: checks, Summary: a.summary(), Capsule: hex.EncodeToString(digest[:]),
 		Assuming: []string{}, NotEstablished: []string{}, RecordChecks: []Check{}, Changes: []Change{},
-		TimeStamps: []TimeStamp{}, Verifier: "sworn " + a.in.Version,
+		TimeStamps: []TimeStamp{}, Ledgers: a.ledgersUsed(), Verifier: "sworn " + a.in.Version,
 	}
 	if a.in.Digest != [32]byte{} {
 		r.Verifier += " " + cer.SHA256Digest(a.in.Digest)
@@ -313,7 +320,7 @@ func reportAt(a *appraisal, checks []Check) *Report {
 	if askedTime(a) {
 		r.Assuming = append(r.Assuming, a.authorityRoots()...)
 	}
-	r.Assuming = append(r.Assuming, r.waived()...)
+	r.Assuming = append(append(r.Assuming, a.ledgerAssumptions()...), r.waived()...)
 	r.Trusted = blocking == nil && a.in.Policy != nil
 	r.Headline = a.headline(r, blocking)
 	r.Now = Verdict{Status: notTrusted, Headline: r.Headline, Time: a.at.UTC().Format(time.RFC3339), Horizon: a.horizon()}

@@ -25,6 +25,7 @@ func (r *Report) WriteText(w io.Writer, explain bool) error {
 	}
 	r.then(p)
 	r.problems(p)
+	p.row("ledger", r.ledgersText())
 	p.row("digests", r.digests())
 	p.row("checks", r.counts())
 	if explain {

@@ -17,6 +17,7 @@ import (
 	"github.com/sworn-run/sworn/attest"
 	"github.com/sworn-run/sworn/cer/oms"
 	"github.com/sworn-run/sworn/internal/limits"
+	"github.com/sworn-run/sworn/verifier/ledger"
 )
 
 // ErrRoots is a roots folder that holds anything but trust anchors. Every error
@@ -29,6 +30,8 @@ const (
 	// roleModelSigner is the role of those who sign models: keys by themselves,
 	// or authorities that certify keys.
 	roleModelSigner = "model-signer"
+	// roleLedger is the role of those who sign distrust ledgers: verifier keys of notes.
+	roleLedger = "ledger"
 	// productAuthority tells an authority of role model-signer from a key in
 	// TrustStore.Digest: a signature by a key is not one below it.
 	productAuthority = "ca"
@@ -76,6 +79,7 @@ func rootRoles() []rootRole {
 		{name: "tsa"},
 		{name: roleModelSigner},
 		{name: roleSigner},
+		{name: roleLedger},
 	}
 }
 
@@ -88,6 +92,8 @@ type TrustStore struct {
 	signers []Signer
 	// sigstore is the trusted root of a Sigstore; nil if there is none.
 	sigstore []byte
+	// keepers are those of role ledger, in the order of their paths.
+	keepers []*ledger.Key
 }
 
 // Signer is who signs models: a public key, or an authority that certifies the
@@ -112,7 +118,8 @@ type Signer struct {
 // amd-ark, intel-sgx and aws-nitro any other than such. Dates are not looked
 // at: a Scheme judges them at the verdict's time. In model-signer an ECDSA public
 // key in the same encodings may stand for itself, and one file whose name ends in
-// .json is a trusted root of a Sigstore. No files make an empty store.
+// .json is a trusted root of a Sigstore. In ledger each file is the text of one verifier
+// key ([ledger.ParseKey]). No files make an empty store.
 // The error wraps ErrRoots and names the path.
 func NewTrustStore(files []RootFile) (*TrustStore, error) {
 	if len(files) > limits.RootsFiles {
@@ -127,6 +134,12 @@ func NewTrustStore(files []RootFile) (*TrustStore, error) {
 		}
 		if strings.HasPrefix(f.Path, roleModelSigner+"/") {
 			if err := s.addSigner(f); err != nil {
+				return nil, fmt.Errorf("%w: %q %w", ErrRoots, f.Path, err)
+			}
+			continue
+		}
+		if strings.HasPrefix(f.Path, roleLedger+"/") {
+			if err := s.addKeeper(f); err != nil {
 				return nil, fmt.Errorf("%w: %q %w", ErrRoots, f.Path, err)
 			}
 			continue
@@ -376,7 +389,7 @@ func (s *TrustStore) addSigstore(data []byte) error {
 
 // Empty reports whether there is neither root nor signer in the store.
 func (s *TrustStore) Empty() bool {
-	return s == nil || len(s.roots) == 0 && len(s.signers) == 0 && s.sigstore == nil
+	return s == nil || len(s.roots) == 0 && len(s.signers) == 0 && s.sigstore == nil && len(s.keepers) == 0
 }
 
 // Digest identifies what is trusted, whatever the files are called and however
@@ -385,8 +398,8 @@ func (s *TrustStore) Empty() bool {
 // the role, the length of its product in one byte, the product, and
 // [SPKIDigest] of its certificate; a key of role model-signer counts like a root
 // of its role, an authority of it like one of product "ca", and a Sigstore's trusted
-// root like one of product "sigstore", with SHA-256 of the file. A nil store is an
-// empty one.
+// root like one of product "sigstore", with SHA-256 of the file; a key of role ledger like
+// a root without a product, with SHA-256 of its text. A nil store is an empty one.
 func (s *TrustStore) Digest() [32]byte {
 	var entries [][]byte
 	if s != nil {
@@ -400,6 +413,9 @@ func (s *TrustStore) Digest() [32]byte {
 			}
 			entries = append(entries, digestEntry(roleModelSigner, product, k.SPKI))
 		}
+	}
+	for _, k := range s.LedgerKeys() {
+		entries = append(entries, digestEntry(roleLedger, "", sha256.Sum256([]byte(k.String()))))
 	}
 	if sum := sha256.Sum256(s.SigstoreRoot()); s != nil && s.sigstore != nil {
 		entries = append(entries, digestEntry(roleModelSigner, productSigstore, sum))

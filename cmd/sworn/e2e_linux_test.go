@@ -441,7 +441,7 @@ func blocking(r *verifier.Report) []string {
 	for i := range r.Checks {
 		c := &r.Checks[i]
 		if c.Class == "info" || c.Status == "passed" || c.Status == "not applicable" || c.Waived != "" ||
-			c.ID == "time.token" || c.ID == "time.order" || c.ID == "ledger" { // these policies ask for neither
+			c.ID == "time.token" || c.ID == "time.order" { // these policies ask for neither
 			continue
 		}
 		ids = append(ids, c.ID)

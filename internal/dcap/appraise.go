@@ -2,6 +2,8 @@ package dcap
 
 import (
 	"cmp"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/x509"
 	"fmt"
 	"maps"
@@ -29,6 +31,10 @@ type Appraisal struct {
 	Used []attest.Use
 	// Spare are those that concern the quote and were not relied on, ascending.
 	Spare []attest.Use
+	// Keys are the attestation key, the PCK and those of the authorities above it.
+	Keys []attest.Key
+	// Product is the platform's FMSPC, in 12 upper-case hexadecimal digits.
+	Product string
 	// Details are the fields of header, QE report, PCK and collateral.
 	Details []attest.Detail
 }
@@ -66,8 +72,24 @@ func (q *Quote) Appraise(items []attest.Collateral, anchors *attest.Anchors, at 
 	a.sort(items)
 	out := a.appraise(anchors)
 	out.Spare = a.spares()
+	out.Keys, out.Product = q.keys(), fmt.Sprintf("%X", q.PCK.FMSPC)
 	out.Used = slices.SortedFunc(maps.Values(a.used), func(x, y attest.Use) int { return cmp.Compare(x.Index, y.Index) })
 	return out, nil
+}
+
+// keys returns the attestation key, and those of the chain.
+func (q *Quote) keys() []attest.Key {
+	var out []attest.Key
+	point := append([]byte{4}, q.key...) // Uncompressed (SEC 1, 2.3.3).
+	if k, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point); err == nil {
+		if der, err := x509.MarshalPKIXPublicKey(k); err == nil {
+			out = append(out, attest.Key{What: "attestation key", SPKI: der})
+		}
+	}
+	for _, c := range q.chain {
+		out = append(out, attest.Key{What: subject(c), SPKI: c.RawSubjectPublicKeyInfo})
+	}
+	return out
 }
 
 // sort parses the collateral by kind.

@@ -163,6 +163,19 @@ const (
 
 	// RootsFile is the largest file in a roots folder: 1 MiB.
 	RootsFile = 1 << 20
+
+	// LedgerFile is the largest text of a distrust ledger: 1 MiB.
+	LedgerFile = 1 << 20
+
+	// LedgerSignature is the largest part of a ledger's file after its text: an empty
+	// line and one signature.
+	LedgerSignature = 512
+
+	// LedgerKey is the longest verifier key of a ledger, as text.
+	LedgerKey = 512
+
+	// Ledgers is the largest number of ledgers that are given together.
+	Ledgers = 16
 )
 
 // Archives of capsules.
