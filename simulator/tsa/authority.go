@@ -313,3 +313,11 @@ func (l List) sign(a *pki.Authority) ([]byte, error) {
 	}
 	return der, nil
 }
+
+// With returns the authority with another signer: a certificate that anybody issued, and
+// its key.
+func (a *Authority) With(signer *x509.Certificate, key crypto.Signer) *Authority {
+	b := *a
+	b.signer = &pki.Authority{Certificate: signer, Key: key}
+	return &b
+}

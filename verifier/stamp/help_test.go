@@ -2,6 +2,8 @@ package stamp_test
 
 import (
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
@@ -105,4 +107,31 @@ func edited(edit func(*tsa.Parts)) tsa.Order {
 // without removes the attributes of a type.
 func without(p *tsa.Parts, last int) {
 	p.Attributes = slices.DeleteFunc(p.Attributes, func(a tsa.Attribute) bool { return a.Type[len(a.Type)-1] == last })
+}
+
+// signedBy returns a certificate for time-stamping that an issuer signed, and its key.
+func signedBy(tb testing.TB, issuer *x509.Certificate, by crypto.Signer) (*x509.Certificate, crypto.Signer) {
+	tb.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	c := *authority().Signer()
+	c.RawSubject, c.Subject.CommonName, c.SignatureAlgorithm = nil, "signer SIMULATED", x509.UnknownSignatureAlgorithm
+	c.ExtraExtensions = nil
+	for _, x := range c.Extensions {
+		if x.Id.String() == "2.5.29.37" {
+			c.ExtraExtensions = append(c.ExtraExtensions, x)
+		}
+	}
+	c.ExtKeyUsage = nil
+	der, err := x509.CreateCertificate(rand.Reader, &c, issuer, key.Public(), by)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	signed, err := x509.ParseCertificate(der)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return signed, key
 }

@@ -269,3 +269,21 @@ func certID(tb testing.TB, der []byte) tsa.Attribute {
 	}
 	return x
 }
+
+func BenchmarkParse(b *testing.B) {
+	der := full(b)
+	for b.Loop() {
+		if _, err := stamp.Parse(der); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkVerify(b *testing.B) {
+	tok, anchors := parsed(b, authority(), order()), trusting(authority().Root())
+	for b.Loop() {
+		if got := tok.Verify(anchors, nil, stamped); got.Status != attest.Passed {
+			b.Fatal(got.Detail)
+		}
+	}
+}
