@@ -103,9 +103,9 @@ func wrongStamp(r *stamp.Result) string {
 }
 
 // renewedBy makes a token reliable again if a later archive token shows that it was there
-// while it could be relied on.
+// while it could be relied on. Whom its certificates lead to does not depend on that time.
 func (s *timeStamp) renewedBy(later *timeStamp, anchors *attest.Anchors, lists [][]byte) {
-	if !later.reliable || later.covers != coversArchive || later.by().Before(s.token.Time) {
+	if s.result.Root == nil || !later.reliable || later.covers != coversArchive || later.by().Before(s.token.Time) {
 		return
 	}
 	then := s.token.Verify(anchors, lists, later.by())
