@@ -270,7 +270,8 @@ func (a *app) collateralAttach() *cobra.Command {
 		Use:   "attach [flags] RECORD...",
 		Short: "Put what vendors publish into records",
 		Long: `Puts into each record what verifying it without a network needs and it does not
-have, in place of what is older, and takes out what no check uses. The evidence, its
+have, in place of what is older, and takes out what no check uses; a record with a time
+stamp keeps both, for both of its verdicts. The evidence, its
 digest and the record stay byte for byte. With --from, files that were fetched
 elsewhere are taken as well; with --offline, nobody is asked.
 

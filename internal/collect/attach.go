@@ -32,8 +32,8 @@ type Attached struct {
 
 // Attach puts into a capsule what verifying it offline needs: the vendors' items that
 // its schemes rely on, of those that it has and those that can be got, between the
-// signatures of models and the logs of what booted. Nothing else of the capsule changes:
-// no record, statement, evidence, log. The error is cer's, for what is no capsule, or
+// signatures of models and the logs of what booted. What a stamped record has stays
+// beside what is newer. Nothing else of the capsule changes: no record, statement, evidence, log. The error is cer's, for what is no capsule, or
 // the scheme's, if evidence does not verify with everything that could be had, and then
 // names what could not; a capsule that fails stays as it is.
 func (c *Collector) Attach(ctx context.Context, file []byte) (*Attached, error) {
@@ -51,6 +51,10 @@ func (c *Collector) Attach(ctx context.Context, file []byte) (*Attached, error) 
 	}
 	out := &Attached{File: file, Problems: problems}
 	before := vendors(capsule.Collateral)
+	if len(capsule.Tokens) > 0 {
+		// The verdict as of the record's time needs what was published then.
+		items = distinct(slices.Concat(before, items))
+	}
 	for i := range before {
 		if has(items, before[i].Kind, before[i].Data) {
 			out.Kept++

@@ -194,6 +194,22 @@ func TestAttach(t *testing.T) {
 	if d := cmp.Diff([]attest.Collateral{signature, cert(a.ark), crl(newer), ccel, ima, ssh, x509}, collateral(t, renewed.File)); d != "" {
 		t.Error(d)
 	}
+	// A stamped record has a verdict as of then, which needs the old one too.
+	stamped, err := cer.ParseCapsule(got.File)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stamped.Tokens = [][]byte{{1}}
+	if file, err = stamped.Encode(); err != nil {
+		t.Fatal(err)
+	}
+	renewed, err = c.Attach(t.Context(), file)
+	if err != nil || renewed.Added != 1 || renewed.Removed != 0 || renewed.Kept != 2 {
+		t.Fatalf("%+v, %v", renewed, err)
+	}
+	if d := cmp.Diff([]attest.Collateral{signature, cert(a.ark), crl(a.crl), crl(newer), ccel, ima, ssh, x509}, collateral(t, renewed.File)); d != "" {
+		t.Error(d)
+	}
 }
 
 // strip returns the record without collateral.
