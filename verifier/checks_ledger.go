@@ -2,6 +2,7 @@ package verifier
 
 import (
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -11,6 +12,10 @@ import (
 	"github.com/sworn-run/sworn/internal/limits"
 	"github.com/sworn-run/sworn/verifier/ledger"
 )
+
+// ErrLedgerWanted is a policy that wants a ledger which was not given. It comes with
+// [ErrInput].
+var ErrLedgerWanted = errors.New("no such ledger")
 
 // LedgerUsed is a distrust ledger that a verdict was held against.
 type LedgerUsed struct {
@@ -75,7 +80,7 @@ func (in *Input) wantLedger() error {
 	}
 	switch {
 	case have == 0:
-		return fmt.Errorf("the policy wants ledger %s of version %d or later, and none is given: %w", name, least, ErrInput)
+		return fmt.Errorf("the policy wants ledger %s of version %d or later, and none is given: %w: %w", name, least, ErrInput, ErrLedgerWanted)
 	case have < least:
 		return fmt.Errorf("the policy wants ledger %s of version %d or later, not %d: %w: %w", name, least, have, ErrInput, ledger.ErrRollback)
 	default:

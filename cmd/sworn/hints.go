@@ -128,7 +128,7 @@ func rootsHint(dir string) string {
 	switch {
 	case isDir(filepath.Join(dir, "roots")):
 		return "did you mean " + filepath.Join(dir, "roots") + "? " + layout
-	case slices.Contains([]string{"tpm-ak", "tpm-ek", "aws-nitro", "tsa", "model-signer", "signer"}, filepath.Base(dir)) && isDir(dir):
+	case slices.Contains([]string{"tpm-ak", "tpm-ek", "aws-nitro", "tsa", "model-signer", "signer", "ledger"}, filepath.Base(dir)) && isDir(dir):
 		return "did you mean " + filepath.Dir(dir) + ", the folder above? " + layout
 	default:
 		return layout

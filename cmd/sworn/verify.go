@@ -25,7 +25,7 @@ const formatJSON = "json"
 type verifyFlags struct {
 	policy, roots, rootsOnly, at, nonce, format string
 	input, output, sigstore, collateral, earKey string
-	weights, waive                              []string
+	weights, waive, ledgers                     []string
 	explain, json                               bool
 
 	// key signs EARs, and kid is its id.
@@ -81,6 +81,7 @@ Exit status: 0 trusted, 1 not trusted, 2 usage or I/O.`,
 	fl.StringVar(&f.format, "format", "text", "`text`, json, or ear: an attestation result signed by you, a line for each record")
 	fl.StringVar(&f.earKey, "ear-key", "", "your private key for --format ear, a `FILE` in PEM: Ed25519, P-256 or P-384")
 	fl.BoolVar(&f.json, "json", false, "the same as --format json")
+	fl.StringArrayVar(&f.ledgers, "ledger", nil, "a signed list of distrusted hardware, beside the built-in one: `FILE` (repeatable)")
 	fl.BoolVar(&f.explain, "explain", false, "list every check, what it wants and what it found")
 	choices(cmd, "format", "text", formatJSON, formatEAR)
 	sigstoreFlag(cmd, &f.sigstore)
@@ -117,6 +118,9 @@ func (f *verifyFlags) verifierInput(ctx context.Context) (verifier.Input, error)
 	}
 	in.RootsOnly = f.rootsOnly != ""
 	if in.Policy, err = loadPolicy(f.policy, f.waive); err != nil {
+		return in, err
+	}
+	if in.Ledgers, err = loadLedgers(f.ledgers, in.Roots); err != nil {
 		return in, err
 	}
 	if in.Collateral, err = readItems("--collateral", f.collateral); err != nil {
@@ -255,7 +259,7 @@ func (a *app) verifySeries(in verifier.Input, f *verifyFlags, files []string) er
 	}
 	reports, err := verifier.VerifySeries(capsules, in)
 	if err != nil {
-		return wrap(err, "sworn verify --help")
+		return wrap(err, inputHint(err))
 	}
 	var worst error
 	for i, r := range reports {
@@ -305,7 +309,7 @@ func (a *app) verifyFile(in verifier.Input, name string) (*verifier.Report, erro
 	}
 	report, err := verifier.Verify(b, in)
 	if err != nil {
-		return nil, wrap(err, "sworn verify --help")
+		return nil, wrap(err, inputHint(err))
 	}
 	return report, nil
 }

@@ -216,7 +216,7 @@ func judgeRecord(in verifier.Input, s *archive.Set, rec *archive.Record) (*verif
 	}
 	r, err := verifier.Verify(shared.AppendFile(nil, rec.Record, rec.Inclusion), in)
 	if err != nil {
-		return nil, wrap(err, "sworn verify --help")
+		return nil, wrap(err, inputHint(err))
 	}
 	return r, nil
 }
