@@ -202,7 +202,7 @@ func (b *bench) inside(ctx context.Context, j *job) (p parts, err error) {
 		Plan: plan, Device: launch.Device{Attester: d, Measurer: d, Life: d, Register: register},
 		StateDir: filepath.Join(b.dir, "state"), Disclose: cer.DiscloseHash, Timeout: time.Minute,
 		Stdout: io.Discard, Stderr: io.Discard, Now: time.Now,
-		SelfCheck: func(capsule []byte) error {
+		SelfCheck: func(capsule, _ []byte) error {
 			at := time.Now()
 			defer func() { p.check = time.Since(at) }()
 			r, err := verifier.Verify(capsule, verifier.Input{Now: at, Version: "v0.1.0"})

@@ -16,8 +16,8 @@ import (
 	"github.com/sworn-run/sworn/cer/internal/canon"
 )
 
-// Every error of this package wraps one of these three; an [*IntegrityError]
-// does too.
+// Every error of this package wraps one of these three, or [ErrOpening]; an
+// [*IntegrityError] does too.
 var (
 	// ErrStrict: the bytes are not JSON of the one strict form that may be
 	// hashed, or not the canonical form where that form is demanded.

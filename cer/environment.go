@@ -17,6 +17,9 @@ const (
 	KindLimits = "limits"
 	// KindParameters: the parameters given with the job.
 	KindParameters = "parameters"
+	// KindCommitments: commitments to the values of these parameters, in place of
+	// KindParameters, in a launch whose record commits to them.
+	KindCommitments = "parameter-commitments"
 	// KindNonce: the relying party's nonce.
 	KindNonce = "nonce"
 	// KindHost: the kernel, as the launcher saw it.
@@ -113,6 +116,12 @@ func ParseEnvironment(data []byte) (*Environment, error) {
 func (e *Environment) check() error {
 	switch e.Kind {
 	case KindIsolation, KindMemory, KindLimits, KindParameters, KindNonce, KindHost:
+	case KindCommitments:
+		for _, f := range e.Facts {
+			if err := checkHex32(f.Value); err != nil {
+				return fmt.Errorf("environment %s: %w", e.Kind, err)
+			}
+		}
 	case KindBoot:
 		return e.checkBoot()
 	case KindWasm:

@@ -11,7 +11,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// RuntimeVersion is the version of snapshot.runtime.
+// RuntimeVersion is the version of snapshot.runtime in a record that states input,
+// output and parameters, or their digests.
 const RuntimeVersion = 1
 
 // The disclosures of a record.
@@ -21,6 +22,9 @@ const (
 	DiscloseFull = "full"
 	// DiscloseHash: the record carries their SHA-256 and size.
 	DiscloseHash = "hash"
+	// DiscloseCommit: the record carries salted commitments to them and to the values
+	// of the parameters, and an [Opening] has the salts.
+	DiscloseCommit = "commit"
 )
 
 // The values that NexArt's schema forces where nothing applies; each is listed
@@ -47,6 +51,10 @@ type Stream struct {
 	// Content holds the bytes of stderr where the disclosure is full: a string
 	// or a descriptor with base64; absent otherwise.
 	Content jsontext.Value `json:"content,omitzero"`
+	// Commitment is the commitment to the stream in a runtime of version 2, 64
+	// hexadecimal digits. SHA256 and Size are empty there, and Complete is known of
+	// the output alone.
+	Commitment string `json:"-"`
 }
 
 // Exit is how the job ended.
@@ -68,13 +76,16 @@ type Parameter struct {
 	// Applied is true if the command template holds {param:NAME}; otherwise
 	// the parameter is declared and nothing more.
 	Applied bool `json:"applied"`
+	// Commitment is the commitment to the value in a runtime of version 2, 64
+	// hexadecimal digits; Value is empty there.
+	Commitment string `json:"-"`
 }
 
-// Runtime is snapshot.runtime, version 1: Sworn's facts inside the record. Its
+// Runtime is snapshot.runtime, of version 1 or 2: Sworn's facts inside the record. Its
 // member set is closed, and every claim in it is recomputed from log and
 // statement by the verifier, or refused (check runtime.claims).
 type Runtime struct {
-	// V is RuntimeVersion.
+	// V is RuntimeVersion or RuntimeVersion2.
 	V int `json:"v"`
 	// Series is the series id, 64 hexadecimal digits.
 	Series string `json:"series"`
@@ -94,7 +105,7 @@ type Runtime struct {
 	Stderr Stream `json:"stderr"`
 	// Exit is how the job ended.
 	Exit Exit `json:"exit"`
-	// Disclosure is DiscloseFull or DiscloseHash.
+	// Disclosure is DiscloseFull or DiscloseHash, in version 2 DiscloseCommit.
 	Disclosure string `json:"disclosure"`
 	// Isolation repeats the facts of the isolation event.
 	Isolation []Fact `json:"isolation"`
@@ -113,13 +124,22 @@ func (r *Runtime) Encode() ([]byte, error) {
 	if err := r.check(); err != nil {
 		return nil, err
 	}
+	if r.Committed() {
+		return MarshalCanonical(r.wire2())
+	}
 	return MarshalCanonical(r)
 }
 
 // ParseRuntime parses snapshot.runtime; the error wraps ErrStrict or ErrSchema.
 func ParseRuntime(b []byte) (*Runtime, error) {
 	r := new(Runtime)
-	if err := UnmarshalCanonical(b, eventDepth, r); err != nil {
+	if versionOf(b) == RuntimeVersion2 {
+		w := new(runtime2)
+		if err := UnmarshalCanonical(b, eventDepth, w); err != nil {
+			return nil, fmt.Errorf("runtime: %w", err)
+		}
+		r = w.runtime()
+	} else if err := UnmarshalCanonical(b, eventDepth, r); err != nil {
 		return nil, fmt.Errorf("runtime: %w", err)
 	}
 	if err := r.check(); err != nil {
@@ -129,8 +149,8 @@ func ParseRuntime(b []byte) (*Runtime, error) {
 }
 
 func (r *Runtime) check() error {
-	if r.V != RuntimeVersion {
-		return fmt.Errorf("runtime version %d, want %d: %w", r.V, RuntimeVersion, ErrSchema)
+	if r.V != RuntimeVersion && r.V != RuntimeVersion2 {
+		return fmt.Errorf("runtime version %d, want %d or %d: %w", r.V, RuntimeVersion, RuntimeVersion2, ErrSchema)
 	}
 	if err := checkHex32(r.Series); err != nil {
 		return fmt.Errorf("runtime series: %w", err)
@@ -148,28 +168,43 @@ func (r *Runtime) check() error {
 			return fmt.Errorf("runtime nonce: %w", ErrSchema)
 		}
 	}
-	if r.Disclosure != DiscloseFull && r.Disclosure != DiscloseHash {
-		return fmt.Errorf("runtime disclosure %q: %w", r.Disclosure, ErrSchema)
+	plain := r.Disclosure == DiscloseFull || r.Disclosure == DiscloseHash
+	if r.Committed() && r.Disclosure != DiscloseCommit || !r.Committed() && !plain {
+		return fmt.Errorf("runtime version %d with disclosure %q: %w", r.V, r.Disclosure, ErrSchema)
 	}
 	return r.checkParts()
 }
 
-// checkParts checks streams, exit and the lists.
-func (r *Runtime) checkParts() error {
+// checkStated checks streams and parameters that the record states.
+func (r *Runtime) checkStated() error {
 	for _, named := range []struct {
 		name string
 		*Stream
 	}{{"input", &r.Input}, {"output", &r.Output}, {"stderr", &r.Stderr}} {
 		name, s := named.name, named.Stream
-		if err := checkHex32(s.SHA256); err != nil {
-			return fmt.Errorf("runtime %s: %w", name, err)
-		}
-		if _, err := ParseUint(s.Size); err != nil {
+		if err := s.checkPlain(); err != nil {
 			return fmt.Errorf("runtime %s: %w", name, err)
 		}
 		if s.Content != nil && (name != "stderr" || r.Disclosure != DiscloseFull) {
 			return fmt.Errorf("runtime %s carries content: %w", name, ErrSchema)
 		}
+	}
+	for i := range r.Parameters {
+		if r.Parameters[i].Commitment != "" {
+			return fmt.Errorf("runtime parameter %q has a commitment: %w", r.Parameters[i].Name, ErrSchema)
+		}
+	}
+	return nil
+}
+
+// checkParts checks streams, exit and the lists.
+func (r *Runtime) checkParts() error {
+	check := r.checkStated
+	if r.Committed() {
+		check = r.checkCommitted
+	}
+	if err := check(); err != nil {
+		return err
 	}
 	if r.Exit.Code < -1 || r.Exit.Code > 255 || (r.Exit.Code == -1) != (r.Exit.Signal != nil) || r.Exit.Signal != nil && *r.Exit.Signal == "" {
 		return fmt.Errorf("runtime exit: %w", ErrSchema)
@@ -265,7 +300,7 @@ type Forced struct {
 
 // ForcedSnapshot computes Forced for a record of a launch with the given
 // components and parameters (those of the runtime, which the verifier holds
-// against the log). Of the parameters, temperature, maxTokens, topP and seed
+// against the log; those of version 2 have no value). Of the parameters, temperature, maxTokens, topP and seed
 // are also members of NexArt's snapshot where their value is a number.
 func ForcedSnapshot(parameters []Parameter, components []*Component, launch [32]byte, record uint64) Forced {
 	f := Forced{

@@ -30,6 +30,10 @@ type swornVector struct {
 	Items             []string
 	EvidenceDigest    string
 	Log               string
+	// Of commitments and openings; what is bytes in the first is text in the second.
+	Series, Field, Salt, Commitment   string
+	Value                             string
+	CertificateHash, Runtime, Opening string
 }
 
 // swornVectors returns the vectors of a kind by name.
@@ -52,7 +56,7 @@ func swornVectors(t *testing.T, kind string) map[string]*swornVector {
 		switch v.Kind {
 		case kind:
 			out[name] = v
-		case "statement", "log", "evidence", "merkle", "proof":
+		case "statement", "log", "evidence", "merkle", "proof", "commitment", "opening":
 		default:
 			t.Errorf("%s is of unknown kind %q", name, v.Kind)
 		}

@@ -5,7 +5,7 @@ package testdata
 
 import "embed"
 
-//go:generate go run ../internal/genvectors/main.go ../internal/genvectors/logs.go vectors/sworn
+//go:generate go run ../internal/genvectors/main.go ../internal/genvectors/logs.go ../internal/genvectors/commitments.go vectors/sworn
 
 // Vectors holds vectors/: inputs with one expected outcome each. What they are
 // and where they come from stands in the README.md of every subfolder.

@@ -204,6 +204,9 @@ records() {
 	"${run[@]}" --disclose full --input "$dir/bytes" --output "$dir/out" --record "$dir/bytes.cer.json" -- cat
 	"${run[@]}" --disclose hash --nonce 00112233445566778899aabbccddeeff --param temperature=0 --config "$dir/text" \
 		--input "$dir/text" --output "$dir/out" --record "$dir/hash.cer.json" -- cat {config} -
+	"${run[@]}" --disclose commit --param temperature=0 --param note=secret --config "$dir/text" \
+		--input "$dir/bytes" --output "$dir/out" --record "$dir/commit.cer.json" -- cat {config} -
+	[ -f "$dir/commit.cer.json.opening.json" ] || fail "nothing opens the record that commits"
 	"${run[@]}" --disclose full --record "$dir/failed.cer.json" -- cat /no/such/file 2>/dev/null && fail "a job that fails succeeded"
 	[ -f "$dir/failed.cer.json" ] || fail "the job that fails left no record"
 }

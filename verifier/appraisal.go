@@ -71,6 +71,9 @@ type Input struct {
 	Ledgers []*ledger.Ledger
 	// WithoutBuiltinLedgerUnsafe leaves out the built-in ledger; every verdict says so.
 	WithoutBuiltinLedgerUnsafe bool
+	// Opening is the file that opens commitments of the one record; nil if none was
+	// given. One that is not right fails check record.opening.
+	Opening []byte
 	// Sigstore verifies model signatures that were made through Sigstore; nil if
 	// there is nothing that can, and then they are not established.
 	Sigstore oms.SigstoreVerifier
@@ -119,6 +122,9 @@ type appraisal struct {
 	stamps []timeStamp
 	// now is the appraisal as of now where this one is as of the record's time, else nil.
 	now *appraisal
+	// opening is the opening given, if all of it is right; openingErr why it is not.
+	opening    *cer.Opening
+	openingErr error
 	// series is what the records given show together; nil before they are.
 	series *series
 
@@ -163,6 +169,7 @@ func newAppraisal(in *Input, at time.Time, file []byte) *appraisal {
 	_, a.hashErr = cer.VerifyIntegrity(a.capsule.CER)
 	if a.bundle != nil {
 		a.runtime, a.runtimeErr = parseRuntime(a.bundle)
+		a.readOpening()
 	}
 	a.statement, a.statementErr = attest.ParseStatement(a.capsule.Statement)
 	if a.log, a.logErr = attest.ParseLog(a.capsule.Log); a.log != nil {
@@ -231,10 +238,13 @@ func (a *appraisal) readLaunch() error {
 		}
 		a.environments[env.Kind] = env
 	}
-	for _, k := range []string{cer.KindIsolation, cer.KindMemory, cer.KindLimits, cer.KindParameters, cer.KindHost} {
+	for _, k := range []string{cer.KindIsolation, cer.KindMemory, cer.KindLimits, cer.KindHost} {
 		if a.environments[k] == nil {
 			return fmt.Errorf("environment %s is missing: %w", k, cer.ErrSchema)
 		}
+	}
+	if (a.environments[cer.KindParameters] == nil) == (a.environments[cer.KindCommitments] == nil) {
+		return fmt.Errorf("environment %s or %s is missing, or both are there: %w", cer.KindParameters, cer.KindCommitments, cer.ErrSchema)
 	}
 	if err := cer.CheckWasm(a.environments[cer.KindWasm], a.environments[cer.KindIsolation], a.components); err != nil {
 		return err

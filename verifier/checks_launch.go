@@ -370,14 +370,17 @@ func (f *File) digests() []string {
 }
 
 // checkFile holds a file against a stream of the record.
-func (a *appraisal) checkFile(f *File, s func(*cer.Runtime) cer.Stream) outcome {
+func (a *appraisal) checkFile(f *File, field string, s func(*cer.Runtime) cer.Stream) outcome {
 	switch {
 	case f == nil:
 		return notApplicable("no file was given to compare with")
 	case a.runtime == nil:
 		return unknown("the record cannot be read")
 	}
-	got := s(a.runtime)
+	got, ok := a.shown(field, s(a.runtime))
+	if !ok {
+		return unknown("the record commits to its " + field + ", and no opening shows what it is")
+	}
 	want := cer.NewStream(f.SHA256, f.Size, got.Complete)
 	if got.SHA256 != want.SHA256 || got.Size != want.Size {
 		return failed("the record is about another file than "+f.Label).with(want.SHA256, got.SHA256)
@@ -389,11 +392,11 @@ func (a *appraisal) checkFile(f *File, s func(*cer.Runtime) cer.Stream) outcome 
 }
 
 func checkInputFile(a *appraisal) outcome {
-	return a.checkFile(a.in.InputFile, func(r *cer.Runtime) cer.Stream { return r.Input })
+	return a.checkFile(a.in.InputFile, cer.FieldInput, func(r *cer.Runtime) cer.Stream { return r.Input })
 }
 
 func checkOutputFile(a *appraisal) outcome {
-	return a.checkFile(a.in.OutputFile, func(r *cer.Runtime) cer.Stream { return r.Output })
+	return a.checkFile(a.in.OutputFile, cer.FieldOutput, func(r *cer.Runtime) cer.Stream { return r.Output })
 }
 
 func checkComponentFile(a *appraisal) outcome {

@@ -189,7 +189,7 @@ func checkRuntimeClaims(a *appraisal) outcome {
 	if a.runtime == nil || a.statement == nil || a.own == nil || a.launchErr != nil {
 		return unknown("record, statement or launch cannot be read")
 	}
-	for _, f := range []func(*appraisal) string{claimIsolation, claimParameters, claimNonce, claimSnapshot, claimTimes, claimStreams} {
+	for _, f := range []func(*appraisal) string{claimCommitted, claimIsolation, claimParameters, claimNonce, claimSnapshot, claimTimes, claimStreams} {
 		if problem := f(a); problem != "" {
 			return failed(problem)
 		}
@@ -223,6 +223,9 @@ func (a *appraisal) argv() []string {
 }
 
 func claimParameters(a *appraisal) string {
+	if a.runtime.Committed() {
+		return "" // claimCommitted judges them
+	}
 	facts, template := a.environments[cer.KindParameters].Facts, a.argv()
 	if len(facts) != len(a.runtime.Parameters) {
 		return "parameters are not those of the log"
@@ -275,7 +278,7 @@ func claimSnapshot(a *appraisal) string {
 			return fmt.Sprintf("%s is %q, log and statement say %q", c.what, c.got, c.want)
 		}
 	}
-	if s.ModelVersion != nil || s.AppID != nil || s.SDKVersion == nil || *s.SDKVersion != cer.SDKVersion {
+	if s.ModelVersion != nil || s.AppID != nil || s.SDKVersion == nil || *s.SDKVersion != sdkVersion(a.runtime) {
 		return "modelVersion, appId or sdkVersion is not what Sworn writes"
 	}
 	if !slices.Equal(a.runtime.NotApplicable, wants.NotApplicable) {
@@ -314,6 +317,9 @@ func claimTimes(a *appraisal) string {
 }
 
 func claimStreams(a *appraisal) string {
+	if a.runtime.Committed() {
+		return "" // claimCommitted judges them
+	}
 	s := a.bundle.Snapshot
 	for _, c := range []struct {
 		what   string

@@ -307,6 +307,9 @@ func (f *forger) bundle(tb testing.TB, c *cer.Capsule, x forgery, seg *attest.Se
 func streamValue(tb testing.TB, s cer.Stream) cer.Value {
 	tb.Helper()
 	raw, err := cer.ContentHash(s)
+	if s.Commitment != "" {
+		raw, err = cer.ContentCommitment(s)
+	}
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -95,15 +95,15 @@ type Summary struct {
 	// Components is what ran.
 	Components []Component `json:"components"`
 	// Input, Output and Stderr are what went in and came out.
-	Input *cer.Stream `json:"input,omitempty"`
+	Input *Stream `json:"input,omitempty"`
 	// Output is the output stream.
-	Output *cer.Stream `json:"output,omitempty"`
+	Output *Stream `json:"output,omitempty"`
 	// Stderr is the standard error stream.
-	Stderr *cer.Stream `json:"stderr,omitempty"`
+	Stderr *Stream `json:"stderr,omitempty"`
 	// Exit is how the job ended.
 	Exit *cer.Exit `json:"exit,omitempty"`
 	// Parameters are declared or applied.
-	Parameters []cer.Parameter `json:"parameters,omitempty"`
+	Parameters []Parameter `json:"parameters,omitempty"`
 	// Limits are the resource limits that the launcher's user set for the job.
 	Limits []cer.Fact `json:"limits,omitempty"`
 	// Wasm says how the job was run, if it is a WebAssembly module.
@@ -245,6 +245,9 @@ func (in *Input) check(capsules [][]byte) error {
 	}
 	if len(in.Collateral) > limits.CollateralItems || slices.ContainsFunc(in.Collateral, func(c attest.Collateral) bool { return len(c.Data) > limits.CollateralItem }) {
 		return fmt.Errorf("collateral of %d items, want %d of %d bytes at most: %w", len(in.Collateral), limits.CollateralItems, limits.CollateralItem, ErrInput)
+	}
+	if in.Opening != nil && len(capsules) > 1 {
+		return fmt.Errorf("an opening of one record, and %d records: %w", len(capsules), ErrInput)
 	}
 	if n := len(capsules); n < 1 || n > limits.SeriesRecords {
 		return fmt.Errorf("%d records, want 1 to %d: %w", n, limits.SeriesRecords, ErrInput)
@@ -435,10 +438,9 @@ func (a *appraisal) summary() Summary {
 		s.Components = append(s.Components, Component{c.Role, c.Name, c.Path, c.Digest, c.Size, c.Protection, string(c.Value), c.Described})
 	}
 	if a.runtime != nil {
-		in, out, e, x := a.runtime.Input, a.runtime.Output, a.runtime.Stderr, a.runtime.Exit
-		e.Content = nil
-		s.Input, s.Output, s.Stderr, s.Exit = &in, &out, &e, &x
-		s.Parameters = a.runtime.Parameters
+		x := a.runtime.Exit
+		s.Input, s.Output = a.stream(cer.FieldInput, a.runtime.Input), a.stream(cer.FieldOutput, a.runtime.Output)
+		s.Stderr, s.Exit, s.Parameters = a.stream(cer.FieldStderr, a.runtime.Stderr), &x, a.parameters()
 	}
 	if e := a.environments[cer.KindLimits]; e != nil {
 		for _, f := range e.Facts {

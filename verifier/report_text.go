@@ -103,8 +103,8 @@ func (r *Report) rows() [][2]string {
 		rows = append(rows, [2]string{"within limits", limitsText(s.Limits)})
 	}
 	rows = append(rows, [][2]string{
-		{"on what", fmt.Sprintf("input %s bytes sha256:%s…%s%s", s.Input.Size, s.Input.SHA256[:12], r.isFile("input.file"), taken(s.Input))},
-		{"what came out", fmt.Sprintf("output %s bytes sha256:%s…%s, %s", s.Output.Size, s.Output.SHA256[:12], r.isFile("output.file"), exitText(s.Exit))},
+		{"on what", s.Input.text("input") + r.isFile("input.file") + taken(s.Input)},
+		{"what came out", s.Output.text("output") + r.isFile("output.file") + ", " + exitText(s.Exit)},
 		{"where", r.where()},
 	}...)
 	if len(s.Booted) > 0 {
@@ -149,10 +149,10 @@ func limitsText(limits []cer.Fact) string {
 // parametersText tells the parameters that reached the command from those that
 // somebody declared beside it. A policy wants the command's template and takes
 // any value in it, so that whoever relies on the verdict has to see them.
-func parametersText(parameters []cer.Parameter) string {
+func parametersText(parameters []Parameter) string {
 	var applied, declared []string
 	for _, p := range parameters {
-		if text := fmt.Sprintf("%.40q=%.100q", p.Name, p.Value); p.Applied {
+		if text := p.text(); p.Applied {
 			applied = append(applied, text)
 		} else {
 			declared = append(declared, text)
@@ -182,8 +182,8 @@ func (r *Report) isFile(id string) string {
 }
 
 // taken says so where the job did not take all of its input.
-func taken(s *cer.Stream) string {
-	if s.Complete {
+func taken(s *Stream) string {
+	if s.Complete == nil || *s.Complete {
 		return ""
 	}
 	return " (given to the job, which did not take all of it)"

@@ -126,7 +126,7 @@ func TestCompletions(t *testing.T) {
 		{[]string{"policy", "from-"}, []string{"from-boot", "from-files", "from-launch", "from-record"}},
 		{[]string{"verify", "--format", ""}, []string{"text", "json"}},
 		{[]string{"inspect", "--extract", ""}, []string{"input", "output", "stderr"}},
-		{[]string{"run", "--disclose", ""}, []string{"hash", "full"}},
+		{[]string{"run", "--disclose", ""}, []string{"hash", "full", "commit"}},
 		{[]string{"run", "--isolation", ""}, []string{"best-effort", "strict"}},
 		{[]string{"run", "--ak", ""}, []string{"auto", "enrolled", "provider", "child"}},
 		{[]string{"run", "--bank", ""}, []string{"sha256", "sha384", "sha512"}},

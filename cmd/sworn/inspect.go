@@ -31,7 +31,7 @@ certificates beside it; a quote of Intel TDX or SGX, and TCB info and QE identit
 as Intel's service answers; the report of Azure's paravisor; a document of AWS
 Nitro; what a firmware logged; certificates, with the extensions of AMD and Intel,
 revocation lists and public keys, in DER or PEM; a time stamp of RFC 3161, its
-response or request; a policy; a report; an appraisal; the description of a
+response or request; a policy; a report; an appraisal; an opening; the description of a
 dm-verity volume; the transcript or key of an enrolment; a JSON schema; NexArt's
 bundles, packages, receipts, envelopes, key documents and snapshots; an archive of
 records, as a line for each; or a roots folder. Nothing is verified: use "sworn
@@ -135,6 +135,9 @@ func (a *app) extract(name string, file []byte, what string) error {
 			return wrap(err, hint)
 		}
 		return err
+	}
+	if rt, err := cer.ParseRuntime(b.Snapshot.Runtime); err == nil && rt.Committed() {
+		return usage("sworn open "+name+" --opening FILE --extract "+what, "the record commits to its %s, and does not carry it", what)
 	}
 	var v jsontext.Value
 	switch what {
@@ -246,7 +249,7 @@ func treeRuntime(t *treeWriter, raw jsontext.Value) {
 		name string
 		s    cer.Stream
 	}{{"input", rt.Input}, {"output", rt.Output}, {"stderr", rt.Stderr}} {
-		t.row(2, st.name, fmt.Sprintf("%s bytes, complete %v, sha256:%s", st.s.Size, st.s.Complete, st.s.SHA256))
+		t.row(2, st.name, treeStream(&st.s))
 	}
 	exit := fmt.Sprintf("code %d, timeout %v", rt.Exit.Code, rt.Exit.Timeout)
 	if rt.Exit.Signal != nil {
@@ -254,11 +257,7 @@ func treeRuntime(t *treeWriter, raw jsontext.Value) {
 	}
 	t.row(2, "exit", exit)
 	for _, p := range rt.Parameters {
-		how := "declared"
-		if p.Applied {
-			how = "applied"
-		}
-		t.row(2, "parameter "+p.Name, p.Value+" ("+how+")")
+		t.row(2, "parameter "+p.Name, treeParameter(&p))
 	}
 	for _, n := range rt.NotApplicable {
 		t.row(2, "not applicable", n)

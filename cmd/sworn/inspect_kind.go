@@ -37,7 +37,7 @@ const (
 // inspectable says what inspect takes.
 const inspectable = "inspect knows records (capsules), statements, event logs (Sworn's, a firmware's, IMA's), quotes and reports of TPMs, SEV-SNP, TDX, SGX, " +
 	"Azure's paravisor and Nitro, TCB infos, QE identities, certificate tables, certificates, revocation lists, public keys, time stamps, policies, reports, " +
-	"appraisals, volume descriptions, enrolments, JSON schemas, NexArt bundles, packages, receipts, envelopes, key documents and snapshots, archives of records, and roots folders; sworn appraise FOLDER reads more"
+	"appraisals, openings, volume descriptions, enrolments, JSON schemas, NexArt bundles, packages, receipts, envelopes, key documents and snapshots, archives of records, and roots folders; sworn appraise FOLDER reads more"
 
 // errUnknownKind is content that inspect does not know.
 var errUnknownKind = errors.New("the file is of no kind that is known here")
@@ -136,6 +136,8 @@ func jsonKind(file []byte) (kind, error) {
 		return kind{"policy", showPolicy}, nil
 	case isType(verifier.ReportType):
 		return kind{"report", showReport}, nil
+	case isType(cer.OpeningType):
+		return kind{"opening", showOpening}, nil
 	case isType(appraisalType):
 		return kind{"appraisal", showObject("appraisal", "as whoever made it says")}, nil
 	case isType("sworn.enroll.transcript/v1"):
@@ -175,16 +177,20 @@ func kindHint(name string, file []byte, wanted string) string {
 	k, err := kindOf(file)
 	switch {
 	case len(file) == 0:
-		return "the file is empty: give the path of a " + wanted
+		return "the file is empty: give the path of " + withArticle(wanted)
 	case err != nil || k.name == wanted:
 		return ""
 	default:
-		article := "a "
-		if strings.ContainsAny(k.name[:1], "aeiou") {
-			article = "an "
-		}
-		return name + " is " + article + k.name + ", not a " + wanted + ": sworn inspect " + name
+		return name + " is " + withArticle(k.name) + ", not " + withArticle(wanted) + ": sworn inspect " + name
 	}
+}
+
+// withArticle puts the article before a noun.
+func withArticle(noun string) string {
+	if strings.ContainsAny(noun[:1], "aeiou") {
+		return "an " + noun
+	}
+	return "a " + noun
 }
 
 func showStatement(t *treeWriter, raw []byte) error {

@@ -8,6 +8,10 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
+
+	"github.com/sworn-run/sworn/internal/launch"
+	"github.com/sworn-run/sworn/verifier"
 )
 
 // reads returns the paths that flags and command name for reading.
@@ -36,9 +40,14 @@ func (f *runFlags) distinct(command []string) error {
 		return usage("--record job.cer.json; leave --output out for standard output", "record and output are files: %q is none", "-")
 	}
 	used := f.reads(command)
-	for _, u := range append(used, f.output) {
+	for _, u := range append(used, f.output, f.opening) {
 		if samePath(f.record, u) {
 			return usage("choose another path for --record", "the record would overwrite %s", u)
+		}
+	}
+	for _, u := range append(used, f.output) {
+		if samePath(f.opening, u) {
+			return usage("choose another path for --opening", "the opening would overwrite %s", u)
 		}
 	}
 	for _, u := range used {
@@ -96,18 +105,38 @@ func (a *app) keepOutput(out *pendingFile, name string, err error) error {
 }
 
 // keep gives record and output their names. A disk that is full may say so only when
-// the output is synced, and then there is to be no record.
-func (f *runFlags) keep(record, output *pendingFile, capsule []byte) error {
+// the output is synced, and then there is to be no record. The opening comes before the
+// record: without it the record could not be held against anything.
+func (f *runFlags) keep(record, opening, output *pendingFile, res *launch.Result) error {
 	if output != nil {
 		if err := output.Sync(); err != nil {
 			return wrap(fmt.Errorf("writing %s: %w", f.output, err), "is the disk full?")
 		}
 	}
-	if _, err := record.Write(capsule); err != nil {
+	if _, err := record.Write(res.Capsule); err != nil {
 		return wrap(fmt.Errorf("writing %s: %w", f.record, err), "is the disk full?")
+	}
+	if opening != nil {
+		if _, err := opening.Write(res.Opening); err != nil {
+			return wrap(fmt.Errorf("writing %s: %w", f.opening, err), "is the disk full?")
+		}
+		if err := opening.commit(); err != nil {
+			return err
+		}
 	}
 	if err := record.commit(); err != nil || output == nil {
 		return err
 	}
 	return output.commit()
+}
+
+// selfCheck verifies a capsule's core checks with the production verifier
+// before it is released, and its opening with it. Identity and policy are the relying
+// party's.
+func selfCheck(capsule, opening []byte) error {
+	r, err := verifier.Verify(capsule, verifier.Input{Now: time.Now(), Version: version, Opening: opening})
+	if err != nil {
+		return err
+	}
+	return r.Sealed()
 }

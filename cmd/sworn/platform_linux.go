@@ -5,12 +5,14 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"github.com/sworn-run/sworn/attest"
 	"github.com/sworn-run/sworn/internal/launch"
 	"github.com/sworn-run/sworn/simulator"
+	"github.com/sworn-run/sworn/tpm/tpmdev"
 	"github.com/sworn-run/sworn/verifier"
 )
 
@@ -200,4 +202,18 @@ func simulatorHint(err error) string {
 	default:
 		return "choose a short --dir that this user may write, such as /tmp/tpm"
 	}
+}
+
+// openSimulator opens the reference simulator inside this process, where it is
+// built in; its maker's roots stand in the state folder.
+func openSimulator(ctx context.Context, o tpmdev.Options) (*tpmdev.TPM, error) {
+	state, err := stateDir("")
+	if err != nil {
+		return nil, err
+	}
+	t, err := simulator.OpenInProcess(ctx, filepath.Join(state, "simulator"))
+	if err != nil {
+		return nil, wrap(err, simulatorHint(err))
+	}
+	return tpmdev.OpenTransport(ctx, t, o)
 }

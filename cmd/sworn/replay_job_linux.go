@@ -61,7 +61,10 @@ func (f *replayFlags) job(s *verifier.Summary) (*launch.Job, error) {
 		job.Wasm.Engine, _ = (&cer.Environment{Facts: s.Wasm}).Get(cer.FactWasmEngine)
 	}
 	for _, p := range s.Parameters {
-		job.Params = append(job.Params, cer.Fact{Name: p.Name, Value: p.Value})
+		if p.Value == nil {
+			return nil, notOpened(cer.ParameterField(p.Name))
+		}
+		job.Params = append(job.Params, cer.Fact{Name: p.Name, Value: *p.Value})
 	}
 	var err error
 	if job.Limits, err = recordedLimits(s); err != nil {
@@ -86,6 +89,20 @@ func (f *replayFlags) job(s *verifier.Summary) (*launch.Job, error) {
 	return job, nil
 }
 
+// notOpened says which field of a record that commits is needed and not opened.
+func notOpened(field string) error {
+	return usage("--opening FILE, with that field: sworn open lists what a file opens", "the record commits to %q, and nothing shows what it is", field)
+}
+
+// stated returns a stream that replay needs. The error says that nothing shows it.
+func stated(field string, s *verifier.Stream) (cer.Stream, error) {
+	out, ok := s.Stated()
+	if !ok {
+		return out, notOpened(field)
+	}
+	return out, nil
+}
+
 // replayable refuses the records of jobs whose output nothing determines.
 func replayable(s *verifier.Summary) error {
 	const hint = "the output of such a job is not determined by what went in"
@@ -96,10 +113,15 @@ func replayable(s *verifier.Summary) error {
 		return usage("sworn verify", "the record does not say what came out")
 	case s.Exit.Timeout || s.Exit.Signal != nil:
 		return usage(hint, "the recorded job did not end by itself")
-	case !s.Output.Complete:
+	}
+	if _, err := stated(cer.FieldInput, s.Input); err != nil {
+		return err
+	}
+	output, err := stated(cer.FieldOutput, s.Output)
+	if err == nil && !output.Complete {
 		return usage(hint, "the recorded output is not complete")
 	}
-	return nil
+	return err
 }
 
 // recordedLimits are those that were set for the job.

@@ -25,6 +25,7 @@ type replayFlags struct {
 	wasm, wasmEngine      string
 	weights, config, add  []string
 	input, output, record string
+	opening               string
 	timeout               time.Duration
 	asJSON, quiet         bool
 }
@@ -72,7 +73,8 @@ genuine, or what came out differs; 2 usage or I/O, or a job that cannot be run a
 	fl.StringArrayVar(&f.weights, "weights", nil, "weights file or folder, `[NAME=]PATH` (repeatable), under its recorded name")
 	fl.StringArrayVar(&f.config, "config", nil, "configuration file, `[NAME=]PATH` (repeatable), under its recorded name")
 	fl.StringArrayVar(&f.add, "add", nil, "another file or folder, `[NAME=]PATH` (repeatable); its recorded name is its path, if none was given")
-	fl.StringVar(&f.input, "input", "", "the input `PATH` (default: what a record of --disclose full carries)")
+	fl.StringVar(&f.input, "input", "", "the input `PATH` (default: what a record of --disclose full, or the opening, carries)")
+	fl.StringVar(&f.opening, "opening", "", "what opens the record's commitments, a `FILE`: of a record of --disclose commit, input, output and parameters are needed")
 	fl.StringVar(&f.output, "output", "", "write the job's output to `FILE`, whether it differs or not")
 	fl.DurationVar(&f.timeout, "timeout", time.Hour, "end the job after `DURATION`")
 	fl.BoolVar(&f.asJSON, "json", false, "print one JSON object")
@@ -92,7 +94,11 @@ func (a *app) replay(ctx context.Context, f *replayFlags) error {
 	if err != nil {
 		return err
 	}
-	r, err := verifier.Verify(file, verifier.Input{Now: time.Now(), Version: version})
+	opening, err := readOpening(f.opening)
+	if err != nil {
+		return err
+	}
+	r, err := verifier.Verify(file, verifier.Input{Now: time.Now(), Version: version, Opening: opening})
 	if err != nil {
 		return err
 	}
@@ -107,7 +113,7 @@ func (a *app) replay(ctx context.Context, f *replayFlags) error {
 	if err != nil {
 		return err
 	}
-	input, err := f.takeInput(ctx, file, &r.Summary, job)
+	input, err := f.takeInput(ctx, file, opening, &r.Summary, job)
 	if err != nil {
 		return err
 	}
@@ -156,7 +162,11 @@ func (a *app) runAgain(ctx context.Context, f *replayFlags, s *verifier.Summary,
 	if measured, ok := again.Input(); ok {
 		given = measured
 	}
-	if d := streamDiffers("input", given, *s.Input); d != "" {
+	recorded, err := stated(cer.FieldInput, s.Input)
+	if err != nil {
+		return err
+	}
+	if d := streamDiffers("input", given, recorded); d != "" {
 		answer.Differs = append(answer.Differs, d)
 	}
 	if len(answer.Differs) > 0 {
@@ -170,9 +180,8 @@ func (a *app) runAgain(ctx context.Context, f *replayFlags, s *verifier.Summary,
 	case exit.Timeout || exit.Signal != "":
 		return usage("give it more time: --timeout", "the job did not end by itself, as the recorded one did: nothing was compared")
 	}
-	answer.compare(s, &exit)
-	if output == nil {
-		return nil
+	if err := answer.compare(s, &exit); err != nil || output == nil {
+		return err
 	}
 	return output.commit()
 }
@@ -201,7 +210,7 @@ func (f *replayFlags) openOutput() (*pendingFile, io.Writer, error) {
 	if f.output == "" {
 		return nil, io.Discard, nil
 	}
-	for _, used := range append([]string{f.record, f.wasm, f.input}, f.paths()...) {
+	for _, used := range append([]string{f.record, f.wasm, f.input, f.opening}, f.paths()...) {
 		if samePath(f.output, used) {
 			return nil, nil, usage("choose another path for --output", "the output would overwrite %s", used)
 		}
@@ -224,16 +233,21 @@ func (a *app) noteBuild(f *replayFlags, s *verifier.Summary, components []*cer.C
 }
 
 // compare holds what came out against the record.
-func (r *replayed) compare(s *verifier.Summary, exit *jail.Exit) {
+func (r *replayed) compare(s *verifier.Summary, exit *jail.Exit) error {
+	recorded, err := stated(cer.FieldOutput, s.Output)
+	if err != nil {
+		return err
+	}
 	output := cer.NewStream(exit.Stdout.SHA256, exit.Stdout.Size, exit.Stdout.Complete)
 	r.Output, r.Exit = &output, &exit.Code
-	if d := streamDiffers("output", output, *s.Output); d != "" {
+	if d := streamDiffers("output", output, recorded); d != "" {
 		r.Differs = append(r.Differs, d)
 	}
 	if exit.Code != s.Exit.Code {
 		r.Differs = append(r.Differs, fmt.Sprintf("exit is %d, the record has %d", exit.Code, s.Exit.Code))
 	}
 	r.Reproduced = len(r.Differs) == 0
+	return nil
 }
 
 // streamDiffers says how a stream differs from the record's; "" if it does not.
@@ -290,7 +304,7 @@ func (i *replayInput) close() {
 
 // takeInput finds the input: the file that is given, what the record carries, or
 // none where the record has none.
-func (f *replayFlags) takeInput(ctx context.Context, file []byte, s *verifier.Summary, job *launch.Job) (*replayInput, error) {
+func (f *replayFlags) takeInput(ctx context.Context, file, opening []byte, s *verifier.Summary, job *launch.Job) (*replayInput, error) {
 	asFile := takesInput(job.Command)
 	if f.input != "" {
 		sum, err := hashFile(ctx, f.input)
@@ -306,14 +320,18 @@ func (f *replayFlags) takeInput(ctx context.Context, file []byte, s *verifier.Su
 		i.stdin = i.held
 		return i, err
 	}
-	content, err := carriedInput(file)
+	recorded, err := stated(cer.FieldInput, s.Input)
+	if err != nil {
+		return nil, err
+	}
+	content, err := carriedInput(file, opening)
 	switch {
 	case err != nil:
 		return nil, err
-	case content == nil && s.Input.Size != strconv.Itoa(0):
-		return nil, usage("--input FILE, with the "+s.Input.Size+" bytes of sha256:"+s.Input.SHA256, "no input given, and the record has only its hash")
+	case content == nil && recorded.Size != strconv.Itoa(0):
+		return nil, usage("--input FILE, with the "+recorded.Size+" bytes of sha256:"+recorded.SHA256, "no input given, and the record has only its hash")
 	}
-	i := &replayInput{stdin: bytes.NewReader(content), stream: *s.Input}
+	i := &replayInput{stdin: bytes.NewReader(content), stream: recorded}
 	if !asFile {
 		return i, nil
 	}
@@ -330,8 +348,17 @@ func (f *replayFlags) takeInput(ctx context.Context, file []byte, s *verifier.Su
 	return i, nil
 }
 
-// carriedInput returns the input that a record carries; nil if it does not.
-func carriedInput(file []byte) ([]byte, error) {
+// carriedInput returns the input that a record carries, or an opening that is the
+// record's; nil if neither does.
+func carriedInput(file, opening []byte) ([]byte, error) {
+	if opening != nil {
+		o, err := cer.ParseOpening(opening)
+		if err != nil {
+			return nil, err
+		}
+		content, _, err := openedContent(o, cer.FieldInput)
+		return content, err
+	}
 	_, b, err := parseForInspect(file)
 	if err != nil {
 		return nil, err

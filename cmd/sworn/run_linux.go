@@ -22,10 +22,8 @@ import (
 	"github.com/sworn-run/sworn/internal/launch"
 	"github.com/sworn-run/sworn/internal/launch/jail"
 	"github.com/sworn-run/sworn/internal/launch/wasm"
-	"github.com/sworn-run/sworn/simulator"
 	"github.com/sworn-run/sworn/tpm"
 	"github.com/sworn-run/sworn/tpm/tpmdev"
-	"github.com/sworn-run/sworn/verifier"
 )
 
 // maybeInit turns this process into a job's init, or into what runs a module, where it
@@ -74,8 +72,9 @@ type runFlags struct {
 	collateralFlags
 	tsa                                               tsaFlags
 	output, record, nonce, disclose, isolation, state string
+	opening                                           string
 	timeout                                           time.Duration
-	proc, quiet, tsaRequired                          bool
+	proc, quiet, tsaRequired, openingContent          bool
 }
 
 func (j *jobFlags) register(cmd *cobra.Command) {
@@ -128,6 +127,11 @@ runs it in a closed root that holds exactly the measured files, and writes one
 record. Placeholders in the command: {weights} {weights:NAME} {weights.dir}
 {weights.dir:NAME} {config} {config:NAME} {input} {output} {param:NAME}.
 
+With --disclose commit whoever has the record alone cannot find out, nor confirm a guess
+of, what input, output, standard error and the parameters' values are. Arguments,
+variables (--env), files (by their digests), exit status and about how long the job took
+stand in the record as ever: give what is secret as input or as --param.
+
 Exit status: 0 the job succeeded and its record was written, 1 the job failed
 and its record says so (or, with --tsa-required, has not every time stamp), 2 there
 is no record.`,
@@ -145,7 +149,9 @@ is no record.`,
 	fl.StringVar(&f.output, "output", "", "write the job's output to `FILE` (default standard output)")
 	fl.StringVar(&f.record, "record", "", "write the record to `FILE` (required)")
 	fl.StringVar(&f.nonce, "nonce", "", "the relying party's nonce, in `HEX`")
-	fl.StringVar(&f.disclose, "disclose", cer.DiscloseHash, "what the record carries of input and output: `hash` or full")
+	fl.StringVar(&f.disclose, "disclose", cer.DiscloseHash, "what the record carries of input and output: `hash`, full, or commit (salted commitments, to them and to the parameters' values)")
+	fl.StringVar(&f.opening, "opening", "", "with --disclose commit: write what opens the commitments to `FILE` (default RECORD.opening.json); keep it: nothing else shows what they are to")
+	fl.BoolVar(&f.openingContent, "opening-content", false, "with --disclose commit: have that file carry the bytes of input, output and standard error too")
 	fl.StringVar(&f.isolation, "isolation", "best-effort", "`best-effort` or strict: fail where the kernel refuses any part of it, Landlock and the control group too")
 	fl.StringVar(&f.state, "state", "", "state `DIR` (default /run/sworn, or $XDG_RUNTIME_DIR/sworn)")
 	fl.DurationVar(&f.timeout, "timeout", time.Hour, "end the job after `DURATION`")
@@ -153,7 +159,7 @@ is no record.`,
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "print nothing but errors to standard error")
 	fl.StringVar(&f.nv, "tpm-nv", "", "count this launch in the TPM and certify its number: `INDEX` of the counter in NV memory, or auto (0x01807377); it is made where there is none")
 	choices(cmd, "tpm-nv", "auto")
-	choices(cmd, "disclose", cer.DiscloseHash, cer.DiscloseFull)
+	choices(cmd, "disclose", cer.DiscloseHash, cer.DiscloseFull, cer.DiscloseCommit)
 	choices(cmd, "isolation", "best-effort", "strict")
 	folder(cmd, "state")
 	return cmd
@@ -305,20 +311,6 @@ func (d *deviceFlags) counter() (*uint32, error) {
 		"NV index %q: want auto, or an index of the TPM's owner, 0x%08x to 0x%08x", d.nv, tpm.FirstCounterIndex, tpm.LastCounterIndex)
 }
 
-// openSimulator opens the reference simulator inside this process, where it is
-// built in; its maker's roots stand in the state folder.
-func openSimulator(ctx context.Context, o tpmdev.Options) (*tpmdev.TPM, error) {
-	state, err := stateDir("")
-	if err != nil {
-		return nil, err
-	}
-	t, err := simulator.OpenInProcess(ctx, filepath.Join(state, "simulator"))
-	if err != nil {
-		return nil, wrap(err, simulatorHint(err))
-	}
-	return tpmdev.OpenTransport(ctx, t, o)
-}
-
 // runJob is `sworn run`.
 func (a *app) runJob(ctx context.Context, f *runFlags, command []string) error {
 	o, err := f.options(ctx, command)
@@ -326,6 +318,9 @@ func (a *app) runJob(ctx context.Context, f *runFlags, command []string) error {
 		return err
 	}
 	if err := f.distinct(command); err != nil {
+		return err
+	}
+	if err := f.untold(); err != nil {
 		return err
 	}
 	if !f.quiet {
@@ -336,6 +331,13 @@ func (a *app) runJob(ctx context.Context, f *runFlags, command []string) error {
 		return err
 	}
 	defer record.abandon()
+	var opening *pendingFile
+	if f.opening != "" {
+		if opening, err = createFile(f.opening, 0o600); err != nil {
+			return err
+		}
+		defer opening.abandon()
+	}
 	output, err := a.connect(f, &o)
 	if err != nil {
 		return err
@@ -376,7 +378,7 @@ func (a *app) runJob(ctx context.Context, f *runFlags, command []string) error {
 	var stamps []string
 	var missing int
 	res.Capsule, stamps, missing = a.stampRun(ctx, f, res.Capsule)
-	if err := f.keep(record, output, res.Capsule); err != nil {
+	if err := f.keep(record, opening, output, res); err != nil {
 		return a.keepOutput(output, f.output, err)
 	}
 	if err := a.summary(f, dev, o.Plan.Command(), res, stamps); err != nil {
@@ -388,7 +390,7 @@ func (a *app) runJob(ctx context.Context, f *runFlags, command []string) error {
 // options turns flags into a launch, but for its streams and its device.
 func (f *runFlags) options(ctx context.Context, command []string) (launch.Options, error) {
 	o := launch.Options{
-		Disclose: f.disclose, Strict: f.isolation == "strict", Proc: f.proc, Timeout: f.timeout,
+		Disclose: f.disclose, OpeningContent: f.openingContent, Strict: f.isolation == "strict", Proc: f.proc, Timeout: f.timeout,
 		Now: time.Now, SelfCheck: selfCheck,
 	}
 	if len(command) == 0 && !f.hasImage() && f.wasm == "" {
@@ -400,14 +402,17 @@ func (f *runFlags) options(ctx context.Context, command []string) (launch.Option
 	switch {
 	case f.isolation != "strict" && f.isolation != "best-effort":
 		return o, usage("--isolation strict", "isolation %q: want best-effort or strict", f.isolation)
-	case f.disclose != cer.DiscloseHash && f.disclose != cer.DiscloseFull:
-		return o, usage("--disclose hash or --disclose full", "disclosure %q: want hash or full", f.disclose)
+	case f.disclose != cer.DiscloseHash && f.disclose != cer.DiscloseFull && f.disclose != cer.DiscloseCommit:
+		return o, usage("--disclose hash, full or commit", "disclosure %q: want hash, full or commit", f.disclose)
 	case f.timeout <= 0:
 		return o, usage("--timeout 90s, or 5m, or 1h", "--timeout %q: want more than nothing", f.timeout)
 	case f.pcr > 15:
 		return o, usage("--pcr 13", "--pcr %d: want 0 to 15, the others can be reset", f.pcr)
 	}
 	if err := f.checkTSA(); err != nil {
+		return o, err
+	}
+	if err := f.checkOpening(); err != nil {
 		return o, err
 	}
 	if _, err := f.counter(); err != nil {
@@ -460,16 +465,6 @@ func (a *app) connect(f *runFlags, o *launch.Options) (*pendingFile, error) {
 	return out, nil
 }
 
-// selfCheck verifies a capsule's core checks with the production verifier
-// before it is released. Identity and policy are the relying party's.
-func selfCheck(capsule []byte) error {
-	r, err := verifier.Verify(capsule, verifier.Input{Now: time.Now(), Version: version})
-	if err != nil {
-		return err
-	}
-	return r.Sealed()
-}
-
 // summary tells what was done, on standard error.
 func (a *app) summary(f *runFlags, o *opened, command []string, r *launch.Result, stamps []string) error {
 	if !f.quiet {
@@ -490,6 +485,9 @@ func (a *app) summary(f *runFlags, o *opened, command []string, r *launch.Result
 			r.Exit.Duration.Seconds(), number, line(f.record), sizeText(uint64(len(r.Capsule))))
 		for _, s := range stamps {
 			_, _ = fmt.Fprintln(a.stderr, s)
+		}
+		if r.Opening != nil {
+			_, _ = fmt.Fprintf(a.stderr, "committed to input, output, standard error and parameters: keep %s, which alone opens them\n", line(f.opening))
 		}
 		a.noteOpen(r.Isolation)
 	}

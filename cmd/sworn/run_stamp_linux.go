@@ -39,7 +39,7 @@ func (a *app) stampRun(ctx context.Context, f *runFlags, capsule []byte) (out []
 	for _, u := range s.urls {
 		got, err := s.stamp(ctx, capsule, u)
 		if err == nil {
-			err = selfCheck(got.File)
+			err = selfCheck(got.File, nil)
 		}
 		if err != nil {
 			missing++

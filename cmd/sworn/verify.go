@@ -25,6 +25,7 @@ const formatJSON = "json"
 type verifyFlags struct {
 	policy, roots, rootsOnly, at, nonce, format string
 	input, output, sigstore, collateral, earKey string
+	opening                                     string
 	weights, waive, ledgers                     []string
 	explain, json                               bool
 
@@ -77,6 +78,7 @@ Exit status: 0 trusted, 1 not trusted, 2 usage or I/O.`,
 	fl.StringVar(&f.nonce, "nonce", "", "the nonce you chose, in `HEX`")
 	fl.StringVar(&f.input, "input", "", "is this `FILE` the input?")
 	fl.StringVar(&f.output, "output", "", "is this `FILE` the output?")
+	fl.StringVar(&f.opening, "opening", "", "does this `FILE` open what the record, the only one given, commits to?")
 	fl.StringArrayVar(&f.weights, "weights", nil, "are these the weights? `[NAME=]PATH` of a file or a folder (repeatable)")
 	fl.StringVar(&f.format, "format", "text", "`text`, json, or ear: an attestation result signed by you, a line for each record")
 	fl.StringVar(&f.earKey, "ear-key", "", "your private key for --format ear, a `FILE` in PEM: Ed25519, P-256 or P-384")
@@ -130,6 +132,9 @@ func (f *verifyFlags) verifierInput(ctx context.Context) (verifier.Input, error)
 		return in, err
 	}
 	if in.At, err = parseTime(f.at); err != nil {
+		return in, err
+	}
+	if in.Opening, err = readOpening(f.opening); err != nil {
 		return in, err
 	}
 	if f.input != "" {
@@ -210,6 +215,9 @@ func parseTime(s string) (time.Time, error) {
 
 // verify judges each file; the worst answer decides the status.
 func (a *app) verify(ctx context.Context, f *verifyFlags, files []string) error {
+	if f.opening != "" && len(files) > 1 {
+		return usage("give that record alone", "--opening is of one record, and %d are given", len(files))
+	}
 	in, err := f.verifierInput(ctx)
 	if err != nil {
 		return err
@@ -288,6 +296,8 @@ func hintAgainst(name string, r *verifier.Report, in verifier.Input) string {
 		return "see every check: sworn verify --explain " + name
 	case in.Roots == nil && (in.Policy == nil || id == "slot.identity"):
 		return "say whose hardware you trust: --roots DIR (sworn explain slot.identity)"
+	case in.Opening == nil && unopened(r, id):
+		return "give what opens the record's commitments: --opening FILE (sworn explain " + id + ")"
 	case in.Policy == nil:
 		return "make a policy from a known-good record: sworn policy from-record RECORD --roots DIR -o policy.json"
 	case id == "series.complete" && in.Policy.Series == verifier.SeriesCounter:

@@ -1,7 +1,7 @@
 //go:build ignore
 
 // Command genvectors writes the project's own vectors, testdata/vectors/sworn:
-// statements, event logs, evidence digests and Merkle trees with the one
+// statements, event logs, evidence digests, Merkle trees, commitments and openings with the one
 // outcome that each must have. What it writes is the same bytes wherever and
 // whenever it runs. "go generate ./testdata" runs it by the names of its files; no
 // build includes it.
@@ -41,6 +41,7 @@ func run(args []string, stderr io.Writer) int {
 	g.structures()
 	g.digests()
 	g.trees()
+	g.commitments()
 	if g.err != nil {
 		fmt.Fprintln(stderr, "error:", g.err)
 		return 1

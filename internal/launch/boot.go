@@ -33,6 +33,8 @@ type boot struct {
 	list bool
 	// ccel is the log of a confidential VM's firmware; nil if there is none.
 	ccel []byte
+	// listed is the list of measured files as it was read last, carried or not.
+	listed []byte
 }
 
 // readBoot reads the firmware's log, and finds out whether the kernel's list of files
@@ -60,6 +62,7 @@ func (l *launch) readBoot(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	l.boot.listed = list
 	if l.boot.list = len(list) > 0 && len(list) <= maxFirstList; len(list) > maxFirstList && l.o.Log != nil {
 		l.o.Log.Warn(fmt.Sprintf("the kernel's list of measured files has %d bytes already: the record is made without it", len(list)))
 	}
@@ -120,5 +123,6 @@ func (l *launch) bootCollateral(ctx context.Context, ev *attest.Evidence) ([]att
 	if list == nil {
 		return nil, fmt.Errorf("the kernel's list of measured files does not explain its register any more: %w", ErrDevice)
 	}
+	l.boot.listed = list
 	return append(out, attest.Collateral{Kind: collateralIMA, Data: list}), nil
 }

@@ -51,7 +51,7 @@ func (l *launch) environments(hardened []jail.Fact) []*cer.Environment {
 		{Kind: cer.KindIsolation, Facts: l.isolation},
 		cer.NewEnvironment(cer.KindMemory, memoryFacts(hardened)),
 		cer.NewEnvironment(cer.KindLimits, l.limitFacts()),
-		cer.NewEnvironment(cer.KindParameters, l.o.Plan.job.Params),
+		l.parameters(),
 		cer.NewEnvironment(cer.KindHost, hostFacts()),
 	}
 	if len(l.o.Nonce) > 0 {

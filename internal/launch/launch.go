@@ -105,8 +105,11 @@ type Options struct {
 	StateDir string
 	// Nonce is the relying party's nonce, 8 to 64 bytes, or nil.
 	Nonce []byte
-	// Disclose is cer.DiscloseHash or cer.DiscloseFull.
+	// Disclose is cer.DiscloseHash, cer.DiscloseFull or cer.DiscloseCommit.
 	Disclose string
+	// OpeningContent has the opening of a record that commits carry the bytes of input,
+	// output and stderr, where they are not too large.
+	OpeningContent bool
 	// Strict makes every refused fact of the isolation an error.
 	Strict bool
 	// Proc gives the job a /proc of its own namespace.
@@ -122,8 +125,9 @@ type Options struct {
 	Stderr io.Writer
 	// Now is the clock.
 	Now func() time.Time
-	// SelfCheck verifies the capsule before it is released; nil is refused.
-	SelfCheck func(capsule []byte) error
+	// SelfCheck verifies the capsule before it is released, and the opening with it
+	// where there is one; nil is refused.
+	SelfCheck func(capsule, opening []byte) error
 	// Progress is told bytes done and in all while files are hashed; nil for none.
 	Progress func(done, total uint64)
 	// Log takes warnings; nil for none.
@@ -134,6 +138,9 @@ type Options struct {
 type Result struct {
 	// Capsule is the capsule file.
 	Capsule []byte
+	// Opening is the opening file of a record that commits; nil for any other. Who has
+	// it knows what was committed to; without it nobody can show it.
+	Opening []byte
 	// CertificateHash identifies the record.
 	CertificateHash string
 	// Exit is how the job ended.
@@ -164,8 +171,10 @@ func (o *Options) check() error {
 		return fmt.Errorf("a job within the launcher goes with an enclave, and an enclave with no other: %w", ErrUsage)
 	case o.StateDir == "" || o.SelfCheck == nil || o.Now == nil || o.Timeout <= 0:
 		return fmt.Errorf("state folder, self-check, clock or time limit missing: %w", ErrUsage)
-	case o.Disclose != cer.DiscloseHash && o.Disclose != cer.DiscloseFull:
-		return fmt.Errorf("disclosure %q, want hash or full: %w", o.Disclose, ErrUsage)
+	case o.Disclose != cer.DiscloseHash && o.Disclose != cer.DiscloseFull && o.Disclose != cer.DiscloseCommit:
+		return fmt.Errorf("disclosure %q, want hash, full or commit: %w", o.Disclose, ErrUsage)
+	case o.OpeningContent && o.Disclose != cer.DiscloseCommit:
+		return fmt.Errorf("an opening with content, of a record that commits to none: %w", ErrUsage)
 	case len(o.Nonce) != 0 && (len(o.Nonce) < attest.MinNonce || len(o.Nonce) > attest.MaxNonce):
 		return fmt.Errorf("nonce of %d bytes, want %d to %d: %w", len(o.Nonce), attest.MinNonce, attest.MaxNonce, ErrUsage)
 	}
@@ -191,6 +200,8 @@ type launch struct {
 	boot       boot
 	// counter is the number of this launch; nil if it is not counted.
 	counter *attest.Counter
+	// opener makes the commitments; nil where the record states what it is about.
+	opener *opener
 }
 
 // Run runs one launch to its end. Result and error exclude each other. A job
@@ -245,6 +256,9 @@ func (l *launch) prepare(ctx context.Context) error {
 	}
 	_, _ = rand.Read(l.tag[:])
 	_, _ = rand.Read(l.series[:])
+	if err := l.commitParameters(); err != nil {
+		return err
+	}
 	if l.journal, err = openJournal(ctx, l.o); err != nil {
 		return err
 	}
@@ -270,6 +284,9 @@ func (l *launch) prepare(ctx context.Context) error {
 	if err := l.readBoot(ctx); err != nil {
 		return err
 	}
+	if err := l.refuseTold(); err != nil {
+		return err
+	}
 	return l.measure(ctx, hardened)
 }
 
@@ -280,8 +297,10 @@ func (l *launch) measure(ctx context.Context, hardened []jail.Fact) error {
 		return fmt.Errorf("encoding the launch key: %w", ErrDevice)
 	}
 	l.keyID = sha256.Sum256(spki)
+	// When the launch began tells how long the job took: where the record commits to
+	// what the job did, that stays unsaid.
 	clock := uint64(0)
-	if l.o.Device.Life != nil {
+	if l.o.Device.Life != nil && l.opener == nil {
 		life, err := l.o.Device.Life.Life(ctx)
 		if err != nil {
 			return fmt.Errorf("reading the register's clock: %w", err)
@@ -357,11 +376,15 @@ func (l *launch) run(ctx context.Context) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := l.o.SelfCheck(file); err != nil {
+	opening, err := l.opening(hash, &exit)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.o.SelfCheck(file, opening); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrRecord, err)
 	}
 	res := &Result{
-		Capsule: file, CertificateHash: hash, Exit: exit, Isolation: l.sandbox.Isolation(),
+		Capsule: file, Opening: opening, CertificateHash: hash, Exit: exit, Isolation: l.sandbox.Isolation(),
 		Banks: l.journal.log.Banks, Events: len(l.journal.log.Events),
 	}
 	if l.counter != nil {

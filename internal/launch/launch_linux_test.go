@@ -86,8 +86,8 @@ func (b *bench) options(t *testing.T) launch.Options {
 		Plan: plan, Device: launch.Device{Attester: b.dev, Measurer: b.dev, Life: b.dev, Register: tpmdev.DefaultRegister},
 		StateDir: b.state, Disclose: cer.DiscloseHash, Timeout: time.Minute, Now: time.Now,
 		Stdin: bytes.NewReader([]byte(" input")), Stdout: new(bytes.Buffer),
-		SelfCheck: func(capsule []byte) error {
-			r, err := verifier.Verify(capsule, verifier.Input{Now: time.Now()})
+		SelfCheck: func(capsule, opening []byte) error {
+			r, err := verifier.Verify(capsule, verifier.Input{Now: time.Now(), Opening: opening})
 			if err != nil {
 				return err
 			}
@@ -274,7 +274,7 @@ func TestSelfCheckRefuses(t *testing.T) {
 	p := b.policy(t, b.run(t))
 	refusal := errors.New("not this one")
 	o := b.options(t)
-	o.SelfCheck = func([]byte) error { return refusal }
+	o.SelfCheck = func([]byte, []byte) error { return refusal }
 	if res, err := launch.Run(t.Context(), o); res != nil || !errors.Is(err, launch.ErrRecord) || !errors.Is(err, refusal) {
 		t.Errorf("%v, %v", res, err)
 	}

@@ -37,10 +37,10 @@ func (k *keeper) Write(b []byte) (int, error) {
 	return k.buf.Write(b)
 }
 
-// capture holds what a full disclosure carries; nil keepers keep nothing.
+// capture holds what a full disclosure or an opening carries; nil keepers keep nothing.
 type capture struct{ input, output, stderr *keeper }
 
-// streams connects the job, and keeps content where the disclosure is full.
+// streams connects the job, and keeps content where record or opening carry it.
 func (l *launch) streams() (jail.IO, *capture) {
 	c := &capture{}
 	s := jail.IO{Stdin: l.o.Stdin, Stdout: l.o.Stdout, Stderr: l.o.Stderr}
@@ -48,7 +48,7 @@ func (l *launch) streams() (jail.IO, *capture) {
 		s.Output = l.o.Stdout
 		s.Stdout = io.Discard
 	}
-	if l.o.Disclose != cer.DiscloseFull {
+	if l.o.Disclose != cer.DiscloseFull && !l.o.OpeningContent {
 		return s, c
 	}
 	c.input, c.output, c.stderr = &keeper{}, &keeper{}, &keeper{}
@@ -72,7 +72,8 @@ func tee(w io.Writer, k *keeper) io.Writer {
 	return io.MultiWriter(w, k)
 }
 
-// runtime returns the record's runtime, but for stderr's content.
+// runtime returns the record's runtime as it states everything, but for stderr's
+// content.
 func (l *launch) runtime(exit jail.Exit) *cer.Runtime {
 	r := &cer.Runtime{
 		V: cer.RuntimeVersion, Series: hex.EncodeToString(l.series[:]), Launch: cer.SHA256Digest(l.id),
@@ -117,6 +118,21 @@ func content(k *keeper, s cer.Stream) (jsontext.Value, error) {
 	return cer.ContentHash(s)
 }
 
+// contentsOf returns what the record carries of input and output, and gives stderr what
+// is carried of it.
+func contentsOf(rt *cer.Runtime, in *keeper, c *capture) (input, output jsontext.Value, err error) {
+	if input, err = content(in, rt.Input); err != nil {
+		return nil, nil, err
+	}
+	if output, err = content(c.output, rt.Output); err != nil {
+		return nil, nil, err
+	}
+	if c.stderr != nil {
+		rt.Stderr.Content, err = content(c.stderr, rt.Stderr)
+	}
+	return input, output, err
+}
+
 // inputKeeper returns the keeper of the input; a file input of a full
 // disclosure is read again and carried only if it is still the measured bytes.
 func (l *launch) inputKeeper(c *capture) *keeper {
@@ -135,25 +151,20 @@ func (l *launch) inputKeeper(c *capture) *keeper {
 // bundle seals the NexArt bundle of the record.
 func (l *launch) bundle(exit jail.Exit, c *capture, started, ended time.Time) ([]byte, error) {
 	rt := l.runtime(exit)
-	input, err := content(l.inputKeeper(c), rt.Input)
-	if err != nil {
-		return nil, fmt.Errorf("sealing the input: %w", err)
+	version, contents := cer.SDKVersion, contentsOf
+	if l.opener != nil {
+		// When the job began tells how long it took.
+		version, contents, started = cer.SDKVersion2, l.commit, ended
 	}
-	output, err := content(c.output, rt.Output)
+	input, output, err := contents(rt, l.inputKeeper(c), c)
 	if err != nil {
-		return nil, fmt.Errorf("sealing the output: %w", err)
-	}
-	if c.stderr != nil {
-		if rt.Stderr.Content, err = content(c.stderr, rt.Stderr); err != nil {
-			return nil, fmt.Errorf("sealing stderr: %w", err)
-		}
+		return nil, fmt.Errorf("sealing the streams: %w", err)
 	}
 	raw, err := rt.Encode()
 	if err != nil {
 		return nil, fmt.Errorf("sealing the runtime: %w", err)
 	}
 	f := cer.ForcedSnapshot(rt.Parameters, l.components, l.id, 0)
-	version := cer.SDKVersion
 	s := cer.Snapshot{
 		Type: cer.SnapshotType, ProtocolVersion: cer.Protocol120, ExecutionSurface: cer.Surface,
 		ExecutionID: f.ExecutionID, Timestamp: cer.FormatTime(started), Provider: f.Provider, Model: f.Model,

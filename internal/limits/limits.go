@@ -149,6 +149,23 @@ const (
 	BootSections = 96
 )
 
+// What opens the commitments of a record.
+const (
+	// OpeningFile is the largest opening file: 64 MiB.
+	OpeningFile = 64 << 20
+
+	// OpeningFields is the largest number of fields in one: the commitments to
+	// parameters stand in one event, which has room for some 700.
+	OpeningFields = 1024
+
+	// OpeningValues is the largest number of commas and colons outside of strings in
+	// one. A parameter takes six, a stream some twenty.
+	OpeningValues = 16384
+
+	// ParameterValue is the longest value of a parameter that is committed to: 64 KiB.
+	ParameterValue = 64 << 10
+)
+
 // What the relying party brings.
 const (
 	// PolicyFile is the largest policy file: 4 MiB.

@@ -32,6 +32,8 @@ func work(role string, args []string) int {
 	case "copy":
 		_, err := io.Copy(os.Stdout, os.Stdin)
 		return status(err)
+	case "shout":
+		return shout(args)
 	case "say":
 		fmt.Println(strings.Join(args, " "))
 		return 0
@@ -82,6 +84,16 @@ func status(err error) int {
 		return 4
 	}
 	return 0
+}
+
+// shout writes its input in capitals, and its arguments to standard error.
+func shout(args []string) int {
+	b, err := io.ReadAll(os.Stdin)
+	if err == nil {
+		_, err = os.Stdout.Write(bytes.ToUpper(b))
+	}
+	fmt.Fprintln(os.Stderr, strings.Join(args, " "))
+	return status(err)
 }
 
 // probe tries to open each path, and to connect to each that is "unix:PATH" or
