@@ -159,7 +159,7 @@ ego() {
 # cost, and the seeds of fuzz targets. Every other test runs, those of every golden record
 # and verdict among them. The environment is cut down because it has to fit into 12 KiB.
 wasm() {
-	local exec name keep=() but='^Fuzz|Flip|Bits?$|EveryMember|Mutation|Cut$|Oracle|Costs?$|CostOf'
+	local exec name keep=() but='^Fuzz|Flip|Bits?$|EveryMember|Mutation|Cut$|Edited$|Stripping$|Oracle|Costs?$|CostOf'
 	portable
 	[ ${#pure[@]} -gt 0 ] || return 0
 	exec=$(go env GOROOT)/lib/wasm/go_js_wasm_exec
@@ -170,7 +170,7 @@ wasm() {
 	go=(env -i "${keep[@]}" GOGC=$spacious GOOS=js GOARCH=wasm CGO_ENABLED=0 go)
 	say "not here, by their names:" $(printf '%s/*_test.go\n' "${pure[@]/#./:(glob).}" | xargs -d '\n' git grep --untracked -hoE '^func (Test|Fuzz)\w+' -- |
 		sed 's/^func //' | grep -E "$but" | sort -u)
-	gotest -exec="$exec" -skip "$but" "${pure[@]}"
+	gotest -exec="$exec" -timeout 30m -skip "$but" "${pure[@]}"
 }
 
 # NexArt's own package, in the version and with the digest that the lock file

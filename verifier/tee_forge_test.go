@@ -2,8 +2,10 @@ package verifier_test
 
 import (
 	"bytes"
+	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -46,8 +48,7 @@ var oneForger struct {
 func makeTEEForger(tb testing.TB) *teeForger {
 	tb.Helper()
 	f := &teeForger{at: teeTime(tb)}
-	var err error
-	a, err := amd.New(amd.Milan, f.at)
+	a, err := amd.NewOfKeys(amd.Milan, f.at, amdKey(tb, "ark"), amdKey(tb, "ask"), amdKey(tb, "asvk"))
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -61,6 +62,24 @@ func makeTEEForger(tb testing.TB) *teeForger {
 		tb.Fatal(err)
 	}
 	return f
+}
+
+// amdKey returns one of the keys that the tests of package sev have in a file.
+func amdKey(tb testing.TB, name string) *rsa.PrivateKey {
+	tb.Helper()
+	b, err := os.ReadFile("../sev/testdata/keys/" + name + ".pem")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	block, _ := pem.Decode(b)
+	if block == nil {
+		tb.Fatalf("%s is not PEM", name)
+	}
+	k, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return k.(*rsa.PrivateKey)
 }
 
 // input is that of the golden record of the kind, but that it is the forger's roots that

@@ -1,8 +1,12 @@
 package collect
 
 import (
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"testing"
 	"time"
 
@@ -52,12 +56,30 @@ func simulated(t *testing.T, service http.Handler, scheme attest.Scheme, ev *att
 	return kept
 }
 
+// amdKey returns one of the keys that the tests of package sev have in a file.
+func amdKey(tb testing.TB, name string) *rsa.PrivateKey {
+	tb.Helper()
+	b, err := os.ReadFile("../../sev/testdata/keys/" + name + ".pem")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	block, _ := pem.Decode(b)
+	if block == nil {
+		tb.Fatalf("%s is not PEM", name)
+	}
+	k, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return k.(*rsa.PrivateKey)
+}
+
 // TestSimulatedSNP collects for reports of both layouts, by the chip's key and by a
 // provider's, whose certificate the machine has.
 func TestSimulatedSNP(t *testing.T) {
 	for _, product := range []simamd.Product{simamd.Milan, simamd.Turin} {
 		t.Run(string(product), func(t *testing.T) {
-			maker, err := simamd.New(product, day0.AddDate(0, 0, -3))
+			maker, err := simamd.NewOfKeys(product, day0.AddDate(0, 0, -3), amdKey(t, "ark"), amdKey(t, "ask"), amdKey(t, "asvk"))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -81,19 +81,28 @@ func NewSize(product Product, now time.Time, keyBits int) (*Vendor, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("making a vendor's keys: %w: %w", ErrIssue, err)
 	}
+	return NewOfKeys(product, now, keys[0], keys[1], keys[2])
+}
+
+// NewOfKeys is [New] with keys that the caller has, for tests: three new ones take seconds
+// to make, and minutes as js/wasm.
+func NewOfKeys(product Product, now time.Time, ark, ask, asvk *rsa.PrivateKey) (*Vendor, error) {
+	if !slices.Contains(Products(), product) {
+		return nil, fmt.Errorf("making a vendor of %q: %w", product, ErrProduct)
+	}
 	v := &Vendor{product: product, seed: pki.NewSeed()}
-	root, err := v.template("ARK-"+string(product), "vcek", 0, now, &keys[0].PublicKey)
+	root, err := v.template("ARK-"+string(product), "vcek", 0, now, &ark.PublicKey)
 	if err != nil {
 		return nil, err
 	}
 	root.KeyUsage |= x509.KeyUsageCRLSign
-	if v.ark, err = pki.NewRoot(root, keys[0]); err != nil {
+	if v.ark, err = pki.NewRoot(root, ark); err != nil {
 		return nil, err
 	}
-	if v.ask, err = v.below("SEV-"+string(product), "vcek", 1, now, keys[1]); err != nil {
+	if v.ask, err = v.below("SEV-"+string(product), "vcek", 1, now, ask); err != nil {
 		return nil, err
 	}
-	if v.asvk, err = v.below("SEV-VLEK-"+string(product), "vlek", 0x101, now, keys[2]); err != nil {
+	if v.asvk, err = v.below("SEV-VLEK-"+string(product), "vlek", 0x101, now, asvk); err != nil {
 		return nil, err
 	}
 	return v, nil
