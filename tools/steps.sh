@@ -156,10 +156,11 @@ ego() {
 # The page runs the pure packages as js/wasm; so do their tests, under node, which takes
 # ten to thirty times as long. Left out is what the step pure has seen and no system makes
 # different: mutants by the thousand, comparisons with other implementations, what things
-# cost, and the seeds of fuzz targets. Every other test runs, those of every golden record
-# and verdict among them. The environment is cut down because it has to fit into 12 KiB.
+# cost, the seeds of fuzz targets, and goroutines, of which one runs at a time here. Every
+# other test runs, those of every golden record and verdict among them. The environment is
+# cut down because it has to fit into 12 KiB.
 wasm() {
-	local exec name keep=() but='^Fuzz|Flip|Bits?$|EveryMember|Mutation|Cut$|Edited$|Stripping$|Oracle|Costs?$|CostOf'
+	local exec name keep=() but='^Fuzz|Flip|Bits?$|EveryMember|Mutation|Cut$|Edited$|Stripping$|Oracle|Costs?$|CostOf|Concurrent'
 	portable
 	[ ${#pure[@]} -gt 0 ] || return 0
 	exec=$(go env GOROOT)/lib/wasm/go_js_wasm_exec
