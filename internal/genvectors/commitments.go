@@ -62,8 +62,10 @@ func (g *generator) openings(series [32]byte) {
 	input, output, stderr := stream("yes\n"), stream("no\n"), stream("")
 	seed, certificate := "7", cer.FormatHash(named("certificate"))
 	fields := []cer.OpenField{
-		{Name: cer.FieldInput, Stream: &input}, {Name: cer.FieldOutput, Stream: &output},
-		{Name: cer.ParameterField("seed"), Value: &seed}, {Name: cer.FieldStderr, Stream: &stderr},
+		{Name: cer.FieldInput, Stream: &input},
+		{Name: cer.FieldOutput, Stream: &output},
+		{Name: cer.ParameterField("seed"), Value: &seed},
+		{Name: cer.FieldStderr, Stream: &stderr},
 	}
 	commitments := map[string]string{}
 	for i := range fields {
