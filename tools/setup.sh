@@ -55,6 +55,7 @@ test)
 	want busybox busybox-static
 	/usr/bin/python3 -c 'import json, zipfile, sysconfig' 2>/dev/null || missing+=(python3)
 	want sbsign sbsigntool
+	want chromium chromium fonts-dejavu-core
 	[ -x /lib/systemd/systemd-measure ] || missing+=(systemd)
 	[ -f /usr/lib/systemd/boot/efi/linuxx64.efi.stub ] || missing+=(systemd-boot-efi)
 	openssl_headers || missing+=(libssl-dev)

@@ -342,8 +342,8 @@ func (a *appraisal) check(d definition, slot *int, run func(*appraisal) outcome)
 	c.Status, c.Detail, c.Want, c.Got = o.Status.String(), o.Detail, o.want, o.got
 	c.status, c.class = o.Status, d.class
 	c.keyless = slot != nil && errors.Is(a.slots[*slot].err, attest.ErrNoKey)
-	c.counts = d.class != ClassInfo && (d.asked == nil || d.asked(a))
-	if d.class == ClassRequired && c.counts && !c.ok() && a.in.Policy != nil {
+	c.Counts = d.class != ClassInfo && (d.asked == nil || d.asked(a))
+	if d.class == ClassRequired && c.Counts && !c.ok() && a.in.Policy != nil {
 		for _, w := range a.in.Policy.Waive {
 			if w.Check == d.id {
 				c.Waived = w.Reason

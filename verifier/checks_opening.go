@@ -177,9 +177,9 @@ func (s *Stream) text(what string) string {
 	case s.SHA256 == "":
 		return what + " committed, not opened"
 	case s.Opened:
-		return fmt.Sprintf("%s %s bytes sha256:%s… (opened)", what, s.Size, s.SHA256[:12])
+		return fmt.Sprintf("%s %s bytes sha256:%.12s… (opened)", what, s.Size, s.SHA256)
 	default:
-		return fmt.Sprintf("%s %s bytes sha256:%s…", what, s.Size, s.SHA256[:12])
+		return fmt.Sprintf("%s %s bytes sha256:%.12s…", what, s.Size, s.SHA256)
 	}
 }
 

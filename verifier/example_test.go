@@ -85,10 +85,10 @@ func ExampleReport_WriteText() {
 	}
 	// Output:
 	// not trusted: no policy given; evidence genuine, assuming: user-supplied root "SIMULATED TPM maker" bf2517761ba4d34b
-	//   what ran         cat (sha256:008f819498fe…), weights weights.bin sha256:349ed859f366…, 1 library  (as the capsule says)
-	//   with what        declared, and nothing more: "note"="declared", "seed"="7"
-	//   on what          input 9 bytes sha256:a39ddceaa648…
-	//   what came out    output 35 bytes sha256:85c94de8d105…, exit 0
+	//
+	// What is proven
+	//   record           Record, log and statement are, byte for byte, what the launch key signed, and the
+	//                    quote covers that statement.
 }
 
 // A launcher asks this of its own record before it releases it; whose key

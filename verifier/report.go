@@ -40,22 +40,22 @@ type Check struct {
 	Passes string `json:"passes"`
 	// Spec is the clause that defines it.
 	Spec string `json:"spec"`
+	// Counts is true if the verdict depends on the check: some concern only who asks.
+	Counts bool `json:"counts"`
 
 	status attest.Status
 	class  Class
-	// counts is true if the verdict depends on the check.
-	counts bool
 	// keyless is true if the slot's evidence lacks the certificate of its key.
 	keyless bool
 }
 
 // ok reports whether the check stands in no verdict's way by itself.
 func (c *Check) ok() bool {
-	return c.status == attest.Passed || c.status == attest.NotApplicable
+	return c.Status == statusPassed || c.Status == statusNotApplicable
 }
 
 // blocks reports whether the check makes the verdict "not trusted".
-func (c *Check) blocks() bool { return c.counts && !c.ok() && c.Waived == "" }
+func (c *Check) blocks() bool { return c.Counts && !c.ok() && c.Waived == "" }
 
 // Verdict is one answer at one time.
 type Verdict struct {
@@ -152,6 +152,10 @@ type Report struct {
 	Record Verdict `json:"verdictRecord"`
 	// Hypothetical is the verdict at a time the caller chose, or null.
 	Hypothetical *Verdict `json:"verdictAt"`
+	// Decides says which verdict Trusted is: "now", "record" where the record is trusted
+	// as of its own time alone, or "at" where the policy lets the time that the caller
+	// chose decide.
+	Decides string `json:"decides"`
 	// Assuming lists what a trusted verdict rests on.
 	Assuming []string `json:"assuming"`
 	// NotEstablished lists the ids of checks that nothing here establishes.
@@ -180,11 +184,22 @@ type Report struct {
 	Verifier string `json:"verifier"`
 }
 
-// The statuses of a Verdict.
+// The statuses of a Verdict, and those of a Check as [attest.Status] spells them.
 const (
 	trusted        = "trusted"
 	notTrusted     = "not trusted"
 	notEstablished = "not established"
+
+	statusPassed        = "passed"
+	statusFailed        = "failed"
+	statusNotApplicable = "not applicable"
+)
+
+// What decides a report.
+const (
+	decidesNow    = "now"
+	decidesRecord = "record"
+	decidesAt     = "at"
 )
 
 // Verify appraises a capsule file. Report and error exclude each other; the
@@ -224,6 +239,9 @@ func VerifySeries(capsules [][]byte, in Input) ([]*Report, error) {
 			r.Trusted, r.Headline, r.Checks = h.Trusted, h.Headline, h.Checks
 			r.Assuming, r.NotEstablished = h.Assuming, h.NotEstablished
 			r.Record, r.RecordChecks, r.Changes, r.TimeStamps = h.Record, h.RecordChecks, h.Changes, h.TimeStamps
+			if r.Decides = h.Decides; r.Decides == decidesNow {
+				r.Decides = decidesAt
+			}
 			r.Headline += " (at " + v.Time + ", as the policy allows)"
 		}
 	}
@@ -297,7 +315,7 @@ func reportOf(a *appraisal, checks []Check) *Report {
 func reportAt(a *appraisal, checks []Check) *Report {
 	digest := a.digest()
 	r := &Report{
-		Type: ReportType, Checks: checks, Summary: a.summary(), Capsule: hex.EncodeToString(digest[:]),
+		Type: ReportType, Decides: decidesNow, Checks: checks, Summary: a.summary(), Capsule: hex.EncodeToString(digest[:]),
 		Assuming: []string{}, NotEstablished: []string{}, RecordChecks: []Check{}, Changes: []Change{},
 		TimeStamps: []TimeStamp{}, Ledgers: a.ledgersUsed(), Verifier: "sworn " + a.in.Version,
 	}

@@ -2,9 +2,7 @@ package verifier
 
 import (
 	"fmt"
-	"strings"
 
-	"github.com/sworn-run/sworn/attest"
 	"github.com/sworn-run/sworn/internal/bootlog"
 )
 
@@ -56,19 +54,4 @@ func factLines(f *bootlog.Facts) []string {
 		out = append(out, fmt.Sprintf("command line %.400q", c.Text.Text))
 	}
 	return out
-}
-
-// booted is the row for people.
-func (r *Report) booted() string {
-	text := strings.Join(r.Summary.Booted, "; ")
-	switch r.status("slot.measurement") {
-	case attest.Passed:
-		return text + ", matches the policy"
-	case attest.Failed:
-		return text + ", does not match the policy"
-	case attest.NotEstablished, attest.NotApplicable:
-		return text + " (held against no reference values)"
-	default:
-		return text
-	}
 }

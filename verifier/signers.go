@@ -249,30 +249,3 @@ func (a *appraisal) signatureList() []Signature {
 	}
 	return out
 }
-
-// signedBy says for people who signed the record.
-func (r *Report) signedBy() string {
-	var out []string
-	for i := range r.Summary.Signatures {
-		s := &r.Summary.Signatures[i]
-		text := s.Role + " " + s.Key + " " + s.Fingerprint
-		if s.Subject != "" {
-			text += fmt.Sprintf(", whose certificate says %.100q", s.Subject)
-		}
-		if s.Time != "" {
-			text += ", on " + s.Time + " by their own word"
-		}
-		if s.Comment != "" {
-			text += fmt.Sprintf(", saying %q", s.Comment)
-		}
-		if !s.Valid {
-			text += " (WRONG: not over this record, or not by this key)"
-		}
-		out = append(out, text)
-	}
-	line := strings.Join(out, "; ")
-	if r.status("signer.match") == attest.Passed {
-		return line + "; as the policy wants"
-	}
-	return line + "; named by no policy, so the verdict does not rest on it"
-}

@@ -93,7 +93,7 @@ func (r *Report) judgeRecord(a *appraisal) {
 	r.Record, r.RecordChecks = then.Now, then.Checks
 	r.Changes = changes(then.Checks, r.Checks)
 	if then.Trusted && !r.Trusted {
-		r.Trusted, r.Assuming = true, then.Assuming
+		r.Trusted, r.Decides, r.Assuming = true, decidesRecord, then.Assuming
 		r.Headline = then.Headline + "; as of now " + r.Now.Headline
 	}
 }

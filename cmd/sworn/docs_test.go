@@ -124,7 +124,7 @@ func TestCompletions(t *testing.T) {
 	}{
 		{[]string{"ver"}, []string{"verify"}},
 		{[]string{"policy", "from-"}, []string{"from-boot", "from-files", "from-launch", "from-record"}},
-		{[]string{"verify", "--format", ""}, []string{"text", "json"}},
+		{[]string{"verify", "--format", ""}, []string{"text", "json", "html", "ear"}},
 		{[]string{"inspect", "--extract", ""}, []string{"input", "output", "stderr"}},
 		{[]string{"run", "--disclose", ""}, []string{"hash", "full", "commit"}},
 		{[]string{"run", "--isolation", ""}, []string{"best-effort", "strict"}},

@@ -107,7 +107,7 @@ func TestWasmAttested(t *testing.T) {
 	trusted(t, r)
 	wasmFacts(t, r, "compiler", "4096")
 	var text strings.Builder
-	if err := r.WriteText(&text, false); err != nil || !strings.Contains(text.String(), "as WebAssembly by "+wasm.Runtime+" (compiler)") {
+	if err := r.WriteText(&text, false); err != nil || !strings.Contains(strings.Join(strings.Fields(text.String()), " "), "as WebAssembly by "+wasm.Runtime+" (compiler)") {
 		t.Errorf("%v %s", err, text.String())
 	}
 	again := m.policy(t, record)

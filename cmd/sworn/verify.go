@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -25,7 +24,7 @@ const formatJSON = "json"
 type verifyFlags struct {
 	policy, roots, rootsOnly, at, nonce, format string
 	input, output, sigstore, collateral, earKey string
-	opening                                     string
+	opening, report                             string
 	weights, waive, ledgers                     []string
 	explain, json                               bool
 
@@ -52,6 +51,7 @@ it carries beside the records is not used.
 Exit status: 0 trusted, 1 not trusted, 2 usage or I/O.`,
 		Example: `  sworn verify --policy policy.json --roots roots/ --nonce $NONCE job.cer.json
   sworn verify --policy policy.json --roots roots/ --input page.png --output page.txt page.cer.json
+  sworn verify --policy policy.json --roots roots/ --format html --report report.html job.cer.json
   sworn verify --json job.cer.json | jq .headline`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -80,12 +80,13 @@ Exit status: 0 trusted, 1 not trusted, 2 usage or I/O.`,
 	fl.StringVar(&f.output, "output", "", "is this `FILE` the output?")
 	fl.StringVar(&f.opening, "opening", "", "does this `FILE` open what the record, the only one given, commits to?")
 	fl.StringArrayVar(&f.weights, "weights", nil, "are these the weights? `[NAME=]PATH` of a file or a folder (repeatable)")
-	fl.StringVar(&f.format, "format", "text", "`text`, json, or ear: an attestation result signed by you, a line for each record")
+	fl.StringVar(&f.format, "format", "text", "`text`, json, html: one document to file away, or ear: an attestation result signed by you, a line for each record")
 	fl.StringVar(&f.earKey, "ear-key", "", "your private key for --format ear, a `FILE` in PEM: Ed25519, P-256 or P-384")
+	fl.StringVar(&f.report, "report", "", "write the report to `FILE`, and the verdict alone to standard output")
 	fl.BoolVar(&f.json, "json", false, "the same as --format json")
 	fl.StringArrayVar(&f.ledgers, "ledger", nil, "a signed list of distrusted hardware, beside the built-in one: `FILE` (repeatable)")
 	fl.BoolVar(&f.explain, "explain", false, "list every check, what it wants and what it found")
-	choices(cmd, "format", "text", formatJSON, formatEAR)
+	choices(cmd, "format", "text", formatJSON, formatHTML, formatEAR)
 	sigstoreFlag(cmd, &f.sigstore)
 	fl.StringVar(&f.collateral, "collateral", "", "what vendors and authorities have published since: files in `DIR`, as \"sworn collateral fetch\" writes them")
 	folder(cmd, "collateral")
@@ -99,7 +100,7 @@ Exit status: 0 trusted, 1 not trusted, 2 usage or I/O.`,
 func (f *verifyFlags) verifierInput(ctx context.Context) (verifier.Input, error) {
 	in := verifier.Input{Now: time.Now(), Version: version, Digest: selfDigest(), Sigstore: sigstoreVerifier(ctx, f.sigstore)}
 	var err error
-	formats := []string{"text", formatJSON, formatEAR}
+	formats := []string{"text", formatJSON, formatHTML, formatEAR}
 	switch {
 	case !slices.Contains(formats, f.format):
 		return in, usage(hintMeant(nearest(f.format, formats), "--format %s", "--format "+strings.Join(formats, " or --format ")), "unknown format %q", f.format)
@@ -223,8 +224,16 @@ func (a *app) verify(ctx context.Context, f *verifyFlags, files []string) error 
 		return err
 	}
 	archives := slices.ContainsFunc(files, isArchive)
+	if archives && (f.format == formatHTML || f.report != "") {
+		return usage("sworn archive --extract DIR, and give the records", "an archive's records are told one a line, not by --format html or --report")
+	}
+	out, err := a.openReports(f, files)
+	if err != nil {
+		return err
+	}
+	defer out.abandon()
 	if in.Policy != nil && in.Policy.Series == verifier.SeriesCounter && !archives {
-		return a.verifySeries(in, f, files)
+		return a.verifySeries(in, out, files)
 	}
 	var worst error
 	for _, name := range files {
@@ -242,18 +251,21 @@ func (a *app) verify(ctx context.Context, f *verifyFlags, files []string) error 
 		if err != nil {
 			return err
 		}
-		if err := a.printReport(report, f, name, len(files) > 1); err != nil {
+		if err := out.add(report, name); err != nil {
 			return err
 		}
 		if !report.Trusted && worst == nil {
 			worst = &statusError{code: exitNotTrusted, hint: hintAgainst(name, report, in)}
 		}
 	}
+	if err := out.finish(); err != nil {
+		return err
+	}
 	return worst
 }
 
 // verifySeries judges files that the policy wants held against each other.
-func (a *app) verifySeries(in verifier.Input, f *verifyFlags, files []string) error {
+func (a *app) verifySeries(in verifier.Input, out *reports, files []string) error {
 	capsules, size := make([][]byte, len(files)), 0
 	for i, name := range files {
 		b, err := readCapsule(name)
@@ -271,12 +283,15 @@ func (a *app) verifySeries(in verifier.Input, f *verifyFlags, files []string) er
 	}
 	var worst error
 	for i, r := range reports {
-		if err := a.printReport(r, f, files[i], len(files) > 1); err != nil {
+		if err := out.add(r, files[i]); err != nil {
 			return err
 		}
 		if !r.Trusted && worst == nil {
 			worst = &statusError{code: exitNotTrusted, hint: hintAgainst(files[i], r, in)}
 		}
+	}
+	if err := out.finish(); err != nil {
+		return err
 	}
 	return worst
 }
@@ -345,36 +360,6 @@ func readCapsule(name string) ([]byte, error) {
 		}
 	}
 	return b, nil
-}
-
-// printReport writes one report.
-func (a *app) printReport(r *verifier.Report, f *verifyFlags, name string, many bool) error {
-	if f.format == formatEAR {
-		token, err := earOf(r, f.key, f.kid)
-		if err != nil {
-			return err
-		}
-		_, err = fmt.Fprintln(a.stdout, token)
-		return err
-	}
-	if f.format == formatJSON {
-		v := struct {
-			File string `json:"file"`
-			*verifier.Report
-		}{name, r}
-		enc := json.NewEncoder(a.stdout)
-		enc.SetEscapeHTML(false)
-		if !many {
-			enc.SetIndent("", "  ")
-		}
-		return enc.Encode(v)
-	}
-	if many {
-		if _, err := fmt.Fprintln(a.stdout, line(name)+":"); err != nil {
-			return err
-		}
-	}
-	return r.WriteText(a.stdout, f.explain)
 }
 
 // noHint suppresses the hint line.

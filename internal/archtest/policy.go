@@ -61,8 +61,9 @@ const directions = `
 	cer
 	< internal/launch;
 
-	# Data and the checks of the source itself: they know no package.
-	NONE < testdata, internal/archtest;
+	# Data, the checks of the source itself, and the browser that tests look through
+	# (docs/decisions/0035-html-report.md): they know no package.
+	NONE < testdata, internal/archtest, internal/browser;
 
 	verifier
 	< cmd/sworn-wasm;
