@@ -4,8 +4,8 @@
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
-build: ## bin/sworn, the same bytes wherever it is built
-	@bash tools/build.sh bin
+build: ## bin/sworn and bin/sworn.html, the same bytes wherever they are built
+	@bash tools/build.sh --page bin
 
 enclave: ## the launcher as an SGX enclave, by EGo's toolchain (status 2 where it is not installed)
 	@bash tools/enclave.sh bin

@@ -288,8 +288,8 @@ reproducible() {
 		mkdir -p "$tmp/$dir"
 		files | tar -c -T - | tar -x -C "$tmp/$dir"
 	done
-	bash "$tmp/one/tools/build.sh" "$tmp/bin1"
-	GOCACHE=$tmp/cache bash "$tmp/two/and/deeper/tools/build.sh" "$tmp/bin2"
+	bash "$tmp/one/tools/build.sh" --page "$tmp/bin1"
+	GOCACHE=$tmp/cache bash "$tmp/two/and/deeper/tools/build.sh" --page "$tmp/bin2"
 	(cd "$tmp/bin1" && sha256sum -- *) | tee "$tmp/sums"
 	(cd "$tmp/bin2" && sha256sum --check --quiet "$tmp/sums") || fail "two builds differ"
 	[ "$(ls "$tmp/bin1")" = "$(ls "$tmp/bin2")" ] || fail "two builds gave different files"

@@ -83,6 +83,21 @@ func rootRoles() []rootRole {
 	}
 }
 
+// RootFolders returns the folders of a roots folder in which files stand, such as
+// "tpm-ak" and "amd-ark/Milan".
+func RootFolders() []string {
+	var out []string
+	for _, r := range rootRoles() {
+		if r.products == nil {
+			out = append(out, r.name)
+		}
+		for _, p := range r.products {
+			out = append(out, r.name+"/"+p)
+		}
+	}
+	return out
+}
+
 // TrustStore is a relying party's own trust anchors. The zero TrustStore is
 // empty and trusts nothing. It does not change, and is safe for concurrent use.
 type TrustStore struct {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -75,16 +74,7 @@ func (o *reports) add(r *verifier.Report, name string) error {
 		_, err = fmt.Fprintln(o.w, token)
 		return o.failed(err)
 	case formatJSON:
-		v := struct {
-			File string `json:"file"`
-			*verifier.Report
-		}{name, r}
-		enc := json.NewEncoder(o.w)
-		enc.SetEscapeHTML(false)
-		if !o.many {
-			enc.SetIndent("", "  ")
-		}
-		return o.failed(enc.Encode(v))
+		return o.failed(r.WriteJSON(o.w, name, !o.many))
 	}
 	if o.many {
 		if _, err := fmt.Fprintln(o.w, line(name)+":"); err != nil {

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sworn-run/sworn/testdata"
+	"github.com/sworn-run/sworn/verifier"
+)
+
+var now = time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
+
+const goldenNonce = "00112233445566778899aabbccddeeff"
+
+func golden(tb testing.TB, name string) []byte {
+	tb.Helper()
+	b, err := fs.ReadFile(testdata.Golden, "golden/"+name)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return b
+}
+
+// rootFiles are those of a folder of roots, as they are when the folder is dropped.
+func rootFiles(tb testing.TB, dir string) []file {
+	tb.Helper()
+	var out []file
+	err := fs.WalkDir(testdata.Golden, "golden/"+dir, func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := fs.ReadFile(testdata.Golden, name)
+		out = append(out, file{Path: strings.TrimPrefix(name, "golden/"), Data: b})
+		return err
+	})
+	if err != nil || len(out) == 0 {
+		tb.Fatal(len(out), err)
+	}
+	return out
+}
+
+// whole is everything that the golden record needs.
+func whole(tb testing.TB) *request {
+	tb.Helper()
+	r := &request{Nonce: " " + strings.ToUpper(goldenNonce) + "\n", Now: now}
+	r.Files = append(rootFiles(tb, "roots"), file{Path: "policy.json", Data: golden(tb, "policy.json")}, file{Path: "page.cer.json", Data: golden(tb, "page.cer.json")})
+	return r
+}
+
+// TestAppraise: the page's answer is that of the verifier, and says by which files.
+func TestAppraise(t *testing.T) {
+	a, err := appraise(whole(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !a.Trusted || !strings.HasPrefix(a.Headline, "trusted, assuming: ") {
+		t.Error(a.Headline)
+	}
+	if !bytes.Contains(a.JSON, []byte(`"file": "page.cer.json"`)) || !bytes.Contains(a.JSON, []byte(`"trusted": true`)) || !bytes.HasPrefix(a.HTML, []byte("<!DOCTYPE html>")) {
+		t.Errorf("%.200s", a.JSON)
+	}
+	for name, edit := range map[string]func(*request){
+		"no roots":      func(r *request) { r.Files = r.Files[len(r.Files)-2:] },
+		"no policy":     func(r *request) { r.Files = append(r.Files[:len(r.Files)-2], r.Files[len(r.Files)-1]) },
+		"another nonce": func(r *request) { r.Nonce = strings.Repeat("00", 16) },
+		"no nonce":      func(r *request) { r.Nonce = "" },
+		"a flipped bit": func(r *request) { r.Files[len(r.Files)-1].Data = bytes.Replace(golden(t, "page.cer.json"), []byte("self-hosted"), []byte("self-hostee"), 1) },
+		"no record":     func(r *request) { r.Files[len(r.Files)-1].Data = []byte("hello") },
+		"many": func(r *request) {
+			r.Files = append(r.Files, file{Path: "other.cer.json", Data: golden(t, "golden.cer.json")})
+			r.Nonce = goldenNonce
+		},
+	} {
+		r := whole(t)
+		edit(r)
+		a, err := appraise(r)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if a.Trusted {
+			t.Errorf("%s: %s", name, a.Headline)
+		}
+	}
+}
+
+// TestMistakes: what cannot be judged is said in a line, with what to do.
+func TestMistakes(t *testing.T) {
+	for name, edit := range map[string]func(*request){
+		"nothing":             func(r *request) { r.Files = nil },
+		"no record":           func(r *request) { r.Files = r.Files[:len(r.Files)-1] },
+		"two policies":        func(r *request) { r.Files = append(r.Files, file{Path: "p.json", Data: golden(t, "policy.json")}) },
+		"a root without role": func(r *request) { r.Files[0].Path = "maker.pem" },
+		"an archive":          func(r *request) { r.Files = append(r.Files, file{Path: "a.zip", Data: []byte("PK\x03\x04")}) },
+		"a nonce of words":    func(r *request) { r.Nonce = "mine" },
+		"a short nonce":       func(r *request) { r.Nonce = "00" },
+	} {
+		r := whole(t)
+		edit(r)
+		a, err := appraise(r)
+		var m *mistake
+		if a != nil || !errors.As(err, &m) || m.hint == "" {
+			t.Errorf("%s: %v, %v", name, a, err)
+		}
+	}
+	for name, x := range map[string]struct {
+		edit func(*request)
+		want error
+	}{
+		"a root in a wrong role": {func(r *request) { r.Files[0].Path = "roots/amd-ark/Naples/x.pem" }, verifier.ErrRoots},
+		"no root":                {func(r *request) { r.Files[0].Data = []byte("x") }, verifier.ErrRoots},
+		"a policy of nothing":    {func(r *request) { r.Files[len(r.Files)-2].Data = []byte(`{"type":"sworn.policy/v1"}`) }, verifier.ErrPolicy},
+		"no time":                {func(r *request) { r.Now = time.Time{} }, verifier.ErrInput},
+	} {
+		r := whole(t)
+		x.edit(r)
+		if a, err := appraise(r); a != nil || !errors.Is(err, x.want) {
+			t.Errorf("%s: %v, %v", name, a != nil, err)
+		}
+	}
+}
+
+// TestKinds: a root's role is that of the innermost folder, or what the user chose.
+func TestKinds(t *testing.T) {
+	pem := []byte("-----BEGIN CERTIFICATE-----\n")
+	for _, x := range []struct {
+		f    file
+		want kind
+	}{
+		{file{Path: "roots/tpm-ak/maker.pem", Data: pem}, kind{kindRoot, "tpm-ak/maker.pem"}},
+		{file{Path: "/tsa/tpm-ak/maker.pem", Data: pem}, kind{kindRoot, "tpm-ak/maker.pem"}},
+		{file{Path: "amd-ark/Milan/ark.der", Data: []byte{0x30, 0x82, 0}}, kind{kindRoot, "amd-ark/Milan/ark.der"}},
+		{file{Path: "maker.pem", Data: pem}, kind{kindNoRole, ""}},
+		{file{Path: "x/maker.pem", Role: "tsa", Data: pem}, kind{kindRoot, "tsa/maker.pem"}},
+		{file{Path: "tsa", Data: pem}, kind{kindNoRole, ""}},
+		{file{Path: "p.json", Data: golden(t, "policy.json")}, kind{kindPolicy, ""}},
+		{file{Path: "p.json", Data: golden(t, "page.cer.json")}, kind{kindRecord, ""}},
+		{file{Path: "p.png", Data: []byte("\x89PNG")}, kind{kindRecord, ""}},
+		{file{Path: "empty"}, kind{kindRecord, ""}},
+	} {
+		if got := x.f.kind(); got != x.want {
+			t.Errorf("%s: %+v, want %+v", x.f.Path, got, x.want)
+		}
+	}
+}
