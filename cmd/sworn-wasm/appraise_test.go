@@ -68,8 +68,10 @@ func TestAppraise(t *testing.T) {
 		"no policy":     func(r *request) { r.Files = append(r.Files[:len(r.Files)-2], r.Files[len(r.Files)-1]) },
 		"another nonce": func(r *request) { r.Nonce = strings.Repeat("00", 16) },
 		"no nonce":      func(r *request) { r.Nonce = "" },
-		"a flipped bit": func(r *request) { r.Files[len(r.Files)-1].Data = bytes.Replace(golden(t, "page.cer.json"), []byte("self-hosted"), []byte("self-hostee"), 1) },
-		"no record":     func(r *request) { r.Files[len(r.Files)-1].Data = []byte("hello") },
+		"a flipped bit": func(r *request) {
+			r.Files[len(r.Files)-1].Data = bytes.Replace(golden(t, "page.cer.json"), []byte("self-hosted"), []byte("self-hostee"), 1)
+		},
+		"no record": func(r *request) { r.Files[len(r.Files)-1].Data = []byte("hello") },
 		"many": func(r *request) {
 			r.Files = append(r.Files, file{Path: "other.cer.json", Data: golden(t, "golden.cer.json")})
 			r.Nonce = goldenNonce
