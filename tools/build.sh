@@ -3,14 +3,16 @@
 # source gives the same bytes wherever it is built: no paths, no build id, no C.
 # GOOS and GOARCH choose another target. With --page before the folder it makes the page
 # for a browser too, with --sigstore sworn-sigstore, a module of its own with some eighty
-# below it.
+# below it; with --pkcs11, sworn-pkcs11, which needs a C compiler and is not the same bytes
+# everywhere.
 . "$(dirname "$0")/lib.sh"
 
-sigstore='' page=''
+sigstore='' page='' pkcs11=''
 while [ $# -gt 0 ]; do
 	case $1 in
 	--sigstore) sigstore=yes ;;
 	--page) page=yes ;;
+	--pkcs11) pkcs11=yes ;;
 	*) break ;;
 	esac
 	shift
@@ -31,4 +33,8 @@ fi
 if [ -n "$sigstore" ]; then
 	out=$(cd "$out" && pwd)
 	go -C cmd/sworn-sigstore build -trimpath -buildvcs=false -ldflags=-buildid= -o "$out/" .
+fi
+if [ -n "$pkcs11" ]; then
+	out=$(cd "$out" && pwd)
+	CGO_ENABLED=1 go -C cmd/sworn-pkcs11 build -trimpath -buildvcs=false -ldflags=-buildid= -o "$out/" .
 fi

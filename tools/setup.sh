@@ -59,6 +59,9 @@ test)
 	[ -x /lib/systemd/systemd-measure ] || missing+=(systemd)
 	[ -f /usr/lib/systemd/boot/efi/linuxx64.efi.stub ] || missing+=(systemd-boot-efi)
 	openssl_headers || missing+=(libssl-dev)
+	want openssl openssl
+	want ssh-keygen openssh-client
+	want softhsm2-util softhsm2
 	;;
 vm)
 	want qemu-system-x86_64 qemu-system-x86

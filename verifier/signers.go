@@ -207,9 +207,22 @@ func (a *appraisal) signerAuthorities(want *RecordSigner) (out []*x509.Certifica
 	return out, len(out) > 0 || len(want.Authorities) == 0
 }
 
-// signerTime is when signers' certificates must be valid: at the verdict's time. Nothing
-// says when a signature was made; a time stamp over the evidence does not cover it.
-func (a *appraisal) signerTime() time.Time { return a.at }
+// signerTime is when signers' certificates must be valid: at the verdict's time. As of the
+// record's time that is the time of the first archive token, which covers signatures, and
+// without one still now: a token over the evidence digest does not cover them, and whoever
+// got hold of a key later could sign what was stamped before.
+func (a *appraisal) signerTime() time.Time {
+	if a.now == nil {
+		return a.at
+	}
+	at := a.now.at
+	for i := range a.stamps {
+		if s := &a.stamps[i]; s.reliable && s.covers == coversArchive && s.by().Before(at) {
+			at = s.by()
+		}
+	}
+	return at
+}
 
 // recordSignerRoots names the user-supplied authorities that signer.match rests on.
 func (a *appraisal) recordSignerRoots() []string {

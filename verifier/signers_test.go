@@ -2,6 +2,7 @@ package verifier_test
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/x509"
@@ -410,5 +411,41 @@ func TestSignerRoots(t *testing.T) {
 		if _, err := verifier.NewTrustStore([]verifier.RootFile{f}); !errors.Is(err, verifier.ErrRoots) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// TestSignerBackdated: a time stamp over the evidence does not date a signature, so that a
+// certificate that has run out since counts for nothing; one over the whole record does.
+func TestSignerBackdated(t *testing.T) {
+	s := newStampScene(t)
+	ca := issue(t, "Auditors", newKey(t), nil, func(c *x509.Certificate) {
+		c.NotBefore, c.NotAfter = s.at.AddDate(-1, 0, 0), s.at.AddDate(20, 0, 0)
+	})
+	leaf := issue(t, "Operator", newKey(t), ca, func(c *x509.Certificate) {
+		c.IsCA, c.KeyUsage = false, x509.KeyUsageDigitalSignature
+		c.NotBefore, c.NotAfter = s.at.Add(-time.Hour), s.at.AddDate(1, 0, 0)
+	})
+	in := s.trusting(t, s.tsa)
+	in.Policy.Signers = []verifier.RecordSigner{{Role: signer.RoleOperator, Authorities: []string{keyID(ca)}}}
+	in.Roots = modelStore(t, verifier.RootFile{Path: "amd-ark/Milan/root.pem", Data: pemOf(s.amd.Vendor().ARK())},
+		verifier.RootFile{Path: "tsa/a.pem", Data: pemOf(s.tsa.Root())}, verifier.RootFile{Path: "signer/ca.pem", Data: pemOf(ca.cert)})
+	stamped := stamp(t, s.file, s.tsa, order(t, s.file, s.at.Add(time.Hour)))
+	c, err := cer.ParseCapsule(stamped)
+	if err != nil {
+		t.Fatal(err)
+	}
+	addSignature(t, c, (&person{leaf, []*x509.Certificate{leaf.cert}}).sign(t, signer.RoleOperator, c))
+	signed := encodeCapsule(t, c)
+	wantVerdicts(t, verify(t, signed, in), true, "trusted", "trusted")
+	r := verify(t, signed, s.later(in, 9))
+	wantVerdicts(t, r, false, "not trusted", "not trusted")
+	if got := recordCheck(r, "signer.match"); got != "failed" {
+		t.Errorf("signer.match is %s as of the record's time", got)
+	}
+	archived := stamp(t, signed, s.tsa, archiveOrder(t, signed, crypto.SHA512, s.at.Add(2*time.Hour)))
+	wantVerdicts(t, verify(t, archived, s.later(in, 9)), true, "not trusted", "trusted")
+	late := stamp(t, signed, s.tsa, archiveOrder(t, signed, crypto.SHA512, s.at.AddDate(2, 0, 0)))
+	if r := verify(t, late, s.later(in, 9)); r.Trusted || recordCheck(r, "signer.match") != "failed" {
+		t.Errorf("archived after the certificate ran out: %s", r.Headline)
 	}
 }

@@ -119,7 +119,7 @@ says so; 2 usage or I/O.`,
 	}
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(a.verifyCommand(), a.inspectCommand(), a.explainCommand(), a.policyCommand(), a.ledgerCommand(), a.nexartCommand(),
-		a.appraiseCommand(), a.collateralCommand(), a.archiveCommand(), a.exportCommand(), a.timestampCommand(),
+		a.appraiseCommand(), a.collateralCommand(), a.countersignCommand(), a.archiveCommand(), a.exportCommand(), a.timestampCommand(),
 		a.openCommand())
 	a.addPlatform(root)
 	helpers(root)

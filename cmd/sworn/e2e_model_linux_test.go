@@ -23,16 +23,16 @@ import (
 	"github.com/sworn-run/sworn/verifier"
 )
 
-// signer signs models, below an authority if there is a chain; pem is what to
+// publisher signs models, below an authority if there is a chain; pem is what to
 // trust.
-type signer struct {
+type publisher struct {
 	key   *ecdsa.PrivateKey
 	chain []*x509.Certificate
 	pem   []byte
 	id    string
 }
 
-func newSigner(t *testing.T) *signer {
+func newSigner(t *testing.T) *publisher {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -42,12 +42,12 @@ func newSigner(t *testing.T) *signer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &signer{key, nil, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), cer.SHA256Digest(sha256.Sum256(der))}
+	return &publisher{key, nil, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), cer.SHA256Digest(sha256.Sum256(der))}
 }
 
 // newCertified makes a signer whose certificate an authority of its own issued,
 // valid until a time.
-func newCertified(t *testing.T, authority string, until time.Time) *signer {
+func newCertified(t *testing.T, authority string, until time.Time) *publisher {
 	t.Helper()
 	root, s := newSigner(t), newSigner(t)
 	ca := &x509.Certificate{
@@ -74,7 +74,7 @@ func newCertified(t *testing.T, authority string, until time.Time) *signer {
 }
 
 // sign writes the signature of a model's files.
-func (s *signer) sign(t *testing.T, m *machine, name string, files map[string]string) string {
+func (s *publisher) sign(t *testing.T, m *machine, name string, files map[string]string) string {
 	t.Helper()
 	var list []oms.File
 	for path, content := range files {
@@ -107,7 +107,7 @@ func (m *machine) tree(t *testing.T, name string, files map[string]string) strin
 }
 
 // judge judges a record of the model tests with the keys of signers.
-func (m *machine) judge(t *testing.T, capsule []byte, p *verifier.Policy, signers ...*signer) *verifier.Report {
+func (m *machine) judge(t *testing.T, capsule []byte, p *verifier.Policy, signers ...*publisher) *verifier.Report {
 	t.Helper()
 	files := []verifier.RootFile{}
 	maker, err := filepath.Glob(filepath.Join(m.roots, "tpm-ak", "*"))
@@ -267,7 +267,7 @@ func TestModelCertificate(t *testing.T) {
 }
 
 // policyWith makes a policy from a known-good record of signed weights.
-func (m *machine) policyWith(t *testing.T, golden []byte, s *signer) *verifier.Policy {
+func (m *machine) policyWith(t *testing.T, golden []byte, s *publisher) *verifier.Policy {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Join(m.roots, "model-signer"), 0o755); err != nil {
 		t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"unicode/utf16"
 
 	"github.com/sworn-run/sworn/attest"
+	"github.com/sworn-run/sworn/cer/signer"
 	"github.com/sworn-run/sworn/internal/bootlog"
 	"github.com/sworn-run/sworn/internal/bootlog/ima"
 	"github.com/sworn-run/sworn/verifier"
@@ -193,6 +194,8 @@ func treeCollateral(t *treeWriter, items []attest.Collateral) {
 			err = treeDocument(t, &item)
 		case attest.CollateralCCEL:
 			err = showCCEL(t, item.Data)
+		case signer.KindSSH, signer.KindX509:
+			err = treeSignature(t, &item)
 		}
 		if err != nil {
 			t.row(1, "refused", err.Error())

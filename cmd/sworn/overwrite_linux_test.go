@@ -37,6 +37,14 @@ func TestNothingIsOverwritten(t *testing.T) {
 	for _, name := range read {
 		check(flags, command, name)
 	}
+	for _, f := range []signerFlags{{key: file("sign.key")}, {certificates: file("sign.pem")}, {pkcs11: file("sworn-pkcs11")}} {
+		for _, used := range f.files() {
+			run := runFlags{signerFlags: f, record: used, output: file("free")}
+			if used != "" && run.distinct(command) == nil {
+				t.Errorf("%s would be overwritten", used)
+			}
+		}
+	}
 	archive := file("engine.tar")
 	for _, given := range []string{archive, archive + "@sha256:00"} {
 		check(jobFlags{imageArchive: given}, nil, archive)

@@ -70,6 +70,7 @@ type runFlags struct {
 	jobFlags
 	deviceFlags
 	collateralFlags
+	signerFlags
 	tsa                                               tsaFlags
 	output, record, nonce, disclose, isolation, state string
 	opening                                           string
@@ -144,6 +145,7 @@ is no record.`,
 	f.deviceFlags.register(cmd)
 	f.collateralFlags.register(cmd)
 	f.tsa.register(cmd, "tsa-")
+	f.signerFlags.register(cmd, "signer-comment")
 	fl := cmd.Flags()
 	fl.BoolVar(&f.tsaRequired, "tsa-required", false, "exit with status 1 if a time stamp could not be had; the record is written all the same")
 	fl.StringVar(&f.output, "output", "", "write the job's output to `FILE` (default standard output)")
@@ -352,6 +354,9 @@ func (a *app) runJob(ctx context.Context, f *runFlags, command []string) error {
 	if f.sgx != "" {
 		collect = nil // What a simulated vendor publishes is at hand, and Intel does not know its platforms.
 	}
+	if o.Sign, err = f.operator(ctx); err != nil {
+		return err
+	}
 	dev, err := f.openAll(ctx, f.state)
 	if err != nil {
 		return err
@@ -383,6 +388,12 @@ func (a *app) runJob(ctx context.Context, f *runFlags, command []string) error {
 	}
 	if err := a.summary(f, dev, o.Plan.Command(), res, stamps); err != nil {
 		return err
+	}
+	if res.Unsigned != nil {
+		return &statusError{
+			code: exitNotTrusted, msg: "the record has no signature of its operator", err: res.Unsigned,
+			hint: "sworn countersign --role operator --signer KEY --in-place " + f.record,
+		}
 	}
 	return f.requireStamps(missing)
 }

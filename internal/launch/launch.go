@@ -128,6 +128,10 @@ type Options struct {
 	// SelfCheck verifies the capsule before it is released, and the opening with it
 	// where there is one; nil is refused.
 	SelfCheck func(capsule, opening []byte) error
+	// Sign returns the operator's signature over the evidence with the given digest (package
+	// cer/signer); nil to leave the record unsigned. A key that fails leaves the record
+	// unsigned too: the job has run, and it can be signed afterwards.
+	Sign func(ctx context.Context, evidence [32]byte) (attest.Collateral, error)
 	// Progress is told bytes done and in all while files are hashed; nil for none.
 	Progress func(done, total uint64)
 	// Log takes warnings; nil for none.
@@ -143,6 +147,8 @@ type Result struct {
 	Opening []byte
 	// CertificateHash identifies the record.
 	CertificateHash string
+	// Unsigned is why the operator's signature is missing; nil if none was asked for.
+	Unsigned error
 	// Exit is how the job ended.
 	Exit jail.Exit
 	// Files and Bytes are what was measured.
@@ -198,6 +204,8 @@ type launch struct {
 	begun      bool
 	devices    []*verity.Device
 	boot       boot
+	// unsigned is why the operator's signature is missing.
+	unsigned error
 	// counter is the number of this launch; nil if it is not counted.
 	counter *attest.Counter
 	// opener makes the commitments; nil where the record states what it is about.
@@ -385,7 +393,7 @@ func (l *launch) run(ctx context.Context) (*Result, error) {
 	}
 	res := &Result{
 		Capsule: file, Opening: opening, CertificateHash: hash, Exit: exit, Isolation: l.sandbox.Isolation(),
-		Banks: l.journal.log.Banks, Events: len(l.journal.log.Events),
+		Banks: l.journal.log.Banks, Events: len(l.journal.log.Events), Unsigned: l.unsigned,
 	}
 	if l.counter != nil {
 		res.Counter = l.counter.Value

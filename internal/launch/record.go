@@ -16,6 +16,7 @@ import (
 
 	"github.com/sworn-run/sworn/attest"
 	"github.com/sworn-run/sworn/cer"
+	"github.com/sworn-run/sworn/cer/signer"
 	"github.com/sworn-run/sworn/internal/launch/jail"
 	"github.com/sworn-run/sworn/internal/limits"
 )
@@ -252,6 +253,9 @@ func (l *launch) capsule(ctx context.Context, bundle []byte, ended time.Time) (f
 		Inclusion: cer.Inclusion{Size: 1}, Evidence: evidence, Log: log,
 		Collateral: append(l.o.Plan.collateral(), collateral...),
 	}
+	if err := l.sign(ctx, c); err != nil {
+		return nil, "", err
+	}
 	if file, err = c.Encode(); err != nil {
 		return nil, "", fmt.Errorf("encoding the capsule: %w", err)
 	}
@@ -280,4 +284,30 @@ func (l *launch) vendorCollateral(ctx context.Context, evidence []attest.Evidenc
 		evidence[i].Collateral = out
 	}
 	return l.o.Device.Collect(ctx, evidence)
+}
+
+// sign adds the operator's signature to a capsule that is otherwise complete.
+func (l *launch) sign(ctx context.Context, c *cer.Capsule) error {
+	if l.o.Sign == nil {
+		return nil
+	}
+	c.Items = nil
+	for i := range c.Evidence {
+		item, err := cer.EncodeEvidence(&c.Evidence[i])
+		if err != nil {
+			return err
+		}
+		c.Items = append(c.Items, item)
+	}
+	all := c.Collateral
+	item, err := l.o.Sign(ctx, c.EvidenceDigest())
+	if err == nil {
+		all, err = signer.Insert(c.Collateral, item)
+	}
+	if err != nil {
+		l.unsigned = fmt.Errorf("signing the record: %w", err)
+		return nil
+	}
+	c.Collateral = all
+	return nil
 }
