@@ -118,7 +118,7 @@ says so; 2 usage or I/O.`,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return noEmptyFlag(cmd) },
 	}
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(a.verifyCommand(), a.inspectCommand(), a.explainCommand(), a.policyCommand(), a.ledgerCommand(), a.nexartCommand(),
+	root.AddCommand(a.verifyCommand(), a.inspectCommand(), a.explainCommand(), a.policyCommand(), a.ledgerCommand(), a.recheckCommand(), a.nexartCommand(),
 		a.appraiseCommand(), a.collateralCommand(), a.countersignCommand(), a.archiveCommand(), a.exportCommand(), a.timestampCommand(),
 		a.openCommand())
 	a.addPlatform(root)

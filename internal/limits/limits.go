@@ -191,6 +191,20 @@ const (
 	// LedgerKey is the longest verifier key of a ledger, as text.
 	LedgerKey = 512
 
+	// RecheckRecords is the largest number of files that are judged anew in one run, and of
+	// records of an earlier run that it is compared with: 1 Mi.
+	RecheckRecords = 1 << 20
+
+	// RecheckLine is the longest line of an earlier run: 4 MiB.
+	RecheckLine = 4 << 20
+
+	// RecheckMemory is how much of the records that are judged at the same time is in
+	// memory: 256 MiB.
+	RecheckMemory = 256 << 20
+
+	// RecheckWorkers is how many records are judged at the same time, at the most.
+	RecheckWorkers = 64
+
 	// Ledgers is the largest number of ledgers that are given together.
 	Ledgers = 16
 )
