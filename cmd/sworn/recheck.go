@@ -19,9 +19,6 @@ import (
 // recheckType is the type of the first line that recheck writes for programs.
 const recheckType = "sworn.recheck/v1"
 
-// formatHTML is the format of reports to file away.
-const formatHTML = "html"
-
 // recheckFlags are the flags of `sworn recheck`.
 type recheckFlags struct {
 	policy, roots, rootsOnly, against, format, sigstore, collateral string
