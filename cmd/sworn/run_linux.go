@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -474,36 +473,4 @@ func (a *app) connect(f *runFlags, o *launch.Options) (*pendingFile, error) {
 	}
 	o.Stdout = out
 	return out, nil
-}
-
-// summary tells what was done, on standard error.
-func (a *app) summary(f *runFlags, o *opened, command []string, r *launch.Result, stamps []string) error {
-	if !f.quiet {
-		into := registerText(o, r.Banks)
-		how := fmt.Sprintf("exit %d", r.Exit.Code)
-		switch {
-		case r.Exit.Timeout:
-			how = "ended at its time limit"
-		case r.Exit.Signal != "":
-			how = "ended by " + r.Exit.Signal
-		}
-		number := ""
-		if r.Counter > 0 {
-			number = fmt.Sprintf("   counter %d", r.Counter)
-		}
-		_, _ = fmt.Fprintf(a.stderr, "measured %d files, %s, into %s   ran %s, %s, %.2f s%s   record %s (%s)\n",
-			r.Files, sizeText(r.Bytes), into, line(filepath.Base(command[0])), how,
-			r.Exit.Duration.Seconds(), number, line(f.record), sizeText(uint64(len(r.Capsule))))
-		for _, s := range stamps {
-			_, _ = fmt.Fprintln(a.stderr, s)
-		}
-		if r.Opening != nil {
-			_, _ = fmt.Fprintf(a.stderr, "committed to input, output, standard error and parameters: keep %s, which alone opens them\n", line(f.opening))
-		}
-		a.noteOpen(r.Isolation)
-	}
-	if r.Exit.Code != 0 || r.Exit.Timeout {
-		return &statusError{code: exitNotTrusted, hint: noHint}
-	}
-	return nil
 }
