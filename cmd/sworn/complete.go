@@ -20,14 +20,14 @@ func folder(cmd *cobra.Command, flag string) {
 	}
 }
 
-// waivable makes a --waive flag complete to the checks that can be waived; the
+// waivable makes the flag --waive complete to the checks that can be waived; the
 // reason is the user's.
-func waivable(cmd *cobra.Command, flag string) {
+func waivable(cmd *cobra.Command) {
 	ids := waivableIDs()
 	for i := range ids {
 		ids[i] += "="
 	}
-	err := cmd.RegisterFlagCompletionFunc(flag, func(_ *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
+	err := cmd.RegisterFlagCompletionFunc("waive", func(_ *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
 		if strings.Contains(begun, "=") {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}

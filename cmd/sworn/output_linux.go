@@ -40,7 +40,7 @@ func (f *runFlags) distinct(command []string) error {
 	if f.record == "-" || f.output == "-" {
 		return usage("--record job.cer.json; leave --output out for standard output", "record and output are files: %q is none", "-")
 	}
-	used := append(f.reads(command), f.signerFlags.files()...)
+	used := append(f.reads(command), f.files()...)
 	for _, u := range append(used, f.output, f.opening) {
 		if samePath(f.record, u) {
 			return usage("choose another path for --record", "the record would overwrite %s", u)

@@ -76,7 +76,7 @@ instead of the vendors' roots that are built in.`,
 	fl.StringVar(&name, "name", "", "the policy's `NAME`")
 	fl.StringArrayVar(&waive, "waive", nil, "waive a required check: `ID=REASON` (repeatable)")
 	fl.BoolVar(&nonce, "ask-nonce", false, "ask for the relying party's nonce in quote and record")
-	waivable(cmd, "waive")
+	waivable(cmd)
 	return cmd
 }
 

@@ -54,7 +54,7 @@ Who signed weights is listed: the key, or with --sigstore the identity.`,
 	fl.StringArrayVar(&waive, "waive", nil, "waive a required check: `ID=REASON` (repeatable)")
 	sigstoreFlag(cmd, &program)
 	folder(cmd, "roots")
-	waivable(cmd, "waive")
+	waivable(cmd)
 	return cmd
 }
 

@@ -75,7 +75,7 @@ Exit status: 0 all trusted and nothing worse, 1 something is not, 2 usage or I/O
 	folder(cmd, "collateral")
 	folder(cmd, "roots")
 	folder(cmd, "roots-only")
-	waivable(cmd, "waive")
+	waivable(cmd)
 	return cmd
 }
 

@@ -92,7 +92,7 @@ Exit status: 0 trusted, 1 not trusted, 2 usage or I/O.`,
 	folder(cmd, "collateral")
 	folder(cmd, "roots")
 	folder(cmd, "roots-only")
-	waivable(cmd, "waive")
+	waivable(cmd)
 	return cmd
 }
 
