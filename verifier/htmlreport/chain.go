@@ -143,7 +143,7 @@ func (d *document) drawTime(g *drawing) {
 		return
 	}
 	s := &d.r.TimeStamps[best]
-	g.stamp = node{"Time stamp", strings.TrimSuffix(s.Time, "Z"), false}
+	g.stamp = node{"Time stamp", strings.Replace(fmt.Sprintf("%.16s", s.Time), "T", " ", 1), false}
 	g.clock = node{"Authority", s.Authority, false}
 }
 
