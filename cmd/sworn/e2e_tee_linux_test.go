@@ -302,7 +302,9 @@ func (g *confidential) unplugged(t *testing.T, policy string) {
 	alone.Env, alone.Dir = cmd.Env, cmd.Dir
 	out, err := alone.CombinedOutput()
 	// The verdict's own time goes on.
-	same := func(s string) string { return regexp.MustCompile(`as of [0-9-]+T[0-9:]+Z`).ReplaceAllString(s, "as of now") }
+	same := func(s string) string {
+		return regexp.MustCompile(`as of [0-9-]+T[0-9:]+Z`).ReplaceAllString(s, "as of now")
+	}
 	if err != nil || online.code != 0 || same(string(out)) != same(online.out+online.err) {
 		t.Errorf("without a network: %v\n%s\nwith one: exit status %d\n%s", err, out, online.code, online.out)
 	}
