@@ -227,19 +227,23 @@ vm() {
 # less, but never under 3, if all together would take more than SWORN_FUZZ_BUDGET
 # (default 150) of all. As many run at a time as there are processors.
 fuzz() {
-	local jobs pkg list targets=() entry each=${SWORN_FUZZ_SECONDS:-20} budget=${SWORN_FUZZ_BUDGET:-150}
+	local jobs pkg dir list targets=() entry each=${SWORN_FUZZ_SECONDS:-20} budget=${SWORN_FUZZ_BUDGET:-150}
 	list=$(files '*_test.go' | xargs -r -d '\n' grep -lE '^func Fuzz' | dirs)
 	[ -n "$list" ] || { nothing "fuzz target" cer tpm verifier; return; }
-	jobs=$(nproc) corpus=$(go env GOCACHE)/fuzz module=$(go list -m)
-	export tmp corpus module
+	jobs=$(nproc) corpus=$(go env GOCACHE)/fuzz
+	export tmp corpus
 	export -f fuzzbuild fuzzone say fail
-	# The one that needs most comes first, so that the others find it built.
-	go list -f '{{len .Deps}} {{.ImportPath}}' $list | sort -rn | cut -d ' ' -f 2 >"$tmp/fuzzed"
-	fuzzbuild "$(head -n 1 "$tmp/fuzzed")"
+	# The one that needs most comes first, so that the others find it built. Each is asked
+	# for in its own folder, since it may belong to a module below the root.
+	for dir in $list; do
+		pkg=$(go -C "$dir" list -f '{{len .Deps}} {{.ImportPath}}' .)
+		say "$pkg $dir"
+	done | sort -rn | cut -d ' ' -f 2- >"$tmp/fuzzed"
+	fuzzbuild $(head -n 1 "$tmp/fuzzed")
 	sed 1d "$tmp/fuzzed" | xargs -r -P "$jobs" -L 1 bash -euo pipefail -c 'fuzzbuild "$@"' fuzzbuild
-	while read -r pkg; do
+	while read -r pkg dir; do
 		for entry in $(<"$tmp/fuzz/$pkg/list"); do
-			targets+=("$pkg $entry")
+			targets+=("$pkg $dir $entry")
 		done
 	done <"$tmp/fuzzed"
 	if [ $((each * ${#targets[@]})) -gt $((budget * jobs)) ]; then
@@ -250,33 +254,33 @@ fuzz() {
 	printf '%s\n' "${targets[@]}" | xargs -P "$jobs" -L 1 bash -euo pipefail -c 'fuzzone "$@"' fuzzone "$each"
 }
 
-# fuzzbuild PACKAGE builds a package's tests for fuzzing, once for all of its targets,
-# and lists these.
+# fuzzbuild PACKAGE FOLDER builds a package's tests for fuzzing, once for all of its
+# targets, and lists these.
 fuzzbuild() {
 	local at=$tmp/fuzz/$1
 	mkdir -p "$at"
-	go test -c -fuzz=. -ldflags=-w -o "$at/test" "$1"
-	(cd ".${1#"$module"}" && "$at/test" -test.list '^Fuzz') | grep '^Fuzz' >"$at/list" || fail "$1 has fuzz targets that go test does not see"
+	go -C "$2" test -c -fuzz=. -ldflags=-w -o "$at/test" .
+	(cd "$2" && "$at/test" -test.list '^Fuzz') | grep '^Fuzz' >"$at/list" || fail "$1 has fuzz targets that go test does not see"
 }
 
-# fuzzone SECONDS PACKAGE TARGET runs a target as go test does. Where seeds and the
+# fuzzone SECONDS PACKAGE FOLDER TARGET runs a target as go test does. Where seeds and the
 # inputs kept from earlier runs took all its time, as on a busy machine, it gets more.
 # The testing package may report its own end of time as a failure of the target then;
 # that is tried again too.
 fuzzone() {
-	local more execs name=.${2#"$module"} at=$tmp/fuzz/$2
+	local more execs name=$3 at=$tmp/fuzz/$2
 	for more in 1 2 10; do
 		[ -x "$at/test" ] || exit 255 # The step was ended: xargs then starts no other target.
-		if ! (cd "$name" && "$at/test" -test.run '^$' -test.fuzz "^$3\$" -test.fuzztime "$(($1 * more))s" -test.fuzzminimizetime 1x \
-			-test.fuzzcachedir "$corpus/$2" -test.parallel 1 -test.timeout 10m -test.paniconexit0) >"$at/$3" 2>&1; then
-			grep -q 'context deadline exceeded' "$at/$3" && ! grep -qE 'Failing input|panic:' "$at/$3" || break
-		elif execs=$(grep -oE 'execs: [0-9]+' "$at/$3" | tail -n 1); then
-			say "$name $3: $execs"
+		if ! (cd "$name" && "$at/test" -test.run '^$' -test.fuzz "^$4\$" -test.fuzztime "$(($1 * more))s" -test.fuzzminimizetime 1x \
+			-test.fuzzcachedir "$corpus/$2" -test.parallel 1 -test.timeout 10m -test.paniconexit0) >"$at/$4" 2>&1; then
+			grep -q 'context deadline exceeded' "$at/$4" && ! grep -qE 'Failing input|panic:' "$at/$4" || break
+		elif execs=$(grep -oE 'execs: [0-9]+' "$at/$4" | tail -n 1); then
+			say "$name $4: $execs"
 			return
 		fi
 	done
-	say "$(<"$at/$3")"
-	fail "$name $3 failed, or was not fuzzed in time"
+	say "$(<"$at/$4")"
+	fail "$name $4 failed, or was not fuzzed in time"
 }
 
 # Two copies in folders of different names and depth, the second built with an
