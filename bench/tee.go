@@ -49,6 +49,13 @@ func vendors() []comparison {
 				{"go-tdx-guest", "BenchmarkTDX/go-tdx-guest"},
 			},
 		},
+		{
+			"A real quote of SGX with all of Intel's collateral that both want", "tools/oracle",
+			[]subBenchmark{
+				{"`enclave.Scheme`", "BenchmarkSGX/sworn"},
+				{"oasis-core", "BenchmarkSGX/oasis-core"},
+			},
+		},
 	}
 }
 
