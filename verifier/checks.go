@@ -126,6 +126,7 @@ func definitions() []definition {
 		{id: "collateral.coherent", class: required, spec: "SPEC 3", run: checkCollateral, passes: "collateral belongs together and is valid at the verdict's time"},
 		{id: "ledger", class: required, spec: "SPEC 12", run: checkLedger, passes: "no entry of a distrust ledger applies: none is about the evidence, or a time stamp shows it to be older"},
 		{id: "job.exit", class: required, spec: "SPEC 9", run: checkJobExit, passes: "the job ended with an exit code the policy allows"},
+		{id: "record.disclosure", class: required, spec: "SPEC 9", run: checkDisclosure, asked: askedDisclosure, passes: "the record states its fields, digests of them or commitments to them, as the policy lists"},
 		{id: "record.opening", class: core, spec: "SPEC 6", run: checkOpening, asked: askedOpening, passes: "the opening given is of this record, and has what its commitments are to"},
 		{id: "input.file", class: required, spec: "SPEC 8", run: checkInputFile, asked: func(a *appraisal) bool { return a.in.InputFile != nil }, passes: "the input is the file given"},
 		{id: "output.file", class: required, spec: "SPEC 8", run: checkOutputFile, asked: func(a *appraisal) bool { return a.in.OutputFile != nil }, passes: "the output is the file given"},

@@ -2,6 +2,8 @@ package verifier
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/sworn-run/sworn/cer"
 )
@@ -41,6 +43,22 @@ func (a *appraisal) shown(field string, s cer.Stream) (cer.Stream, bool) {
 		return cer.Stream{SHA256: f.Stream.SHA256, Size: f.Stream.Size, Complete: f.Stream.Complete, Commitment: s.Commitment}, true
 	}
 	return s, false
+}
+
+func askedDisclosure(a *appraisal) bool { return a.in.Policy != nil && len(a.in.Policy.Disclosure) > 0 }
+
+func checkDisclosure(a *appraisal) outcome {
+	switch {
+	case !askedDisclosure(a):
+		return notApplicable("the policy names no disclosure")
+	case a.runtime == nil:
+		return unknown("the record cannot be read")
+	}
+	want, got := a.in.Policy.Disclosure, a.runtime.Disclosure
+	if !slices.Contains(want, got) {
+		return failed(fmt.Sprintf("the disclosure is %q, which the policy does not list", got)).with(strings.Join(want, " or "), got)
+	}
+	return passed("disclosure " + got)
 }
 
 func askedOpening(a *appraisal) bool { return a.in.Opening != nil }

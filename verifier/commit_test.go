@@ -177,6 +177,12 @@ func TestCommitted(t *testing.T) {
 	if find(t, r, "record.opening").Status != "not applicable" {
 		t.Error("an opening was asked for")
 	}
+	for disclosure, check := range map[string]string{"commit": "", "hash": "record.disclosure", "full": "record.disclosure"} {
+		in := f.input(t, func(p map[string]any) { p["disclosure"] = []any{disclosure} })
+		if r := verify(t, file, in); r.Trusted != (check == "") || named(r) != check {
+			t.Errorf("a policy that wants %s: %s", disclosure, r.Headline)
+		}
+	}
 	wantText(t, r, `"note" committed, not opened`, "input committed, not opened", "output committed, not opened, exit 0")
 
 	in := f.committedInput(t, nil)

@@ -87,6 +87,9 @@ type Policy struct {
 	// cer.ProtectionSealed and ProtectionVerity; with none listed
 	// protection.storage cannot pass.
 	Protection []string `json:"protection"`
+	// Disclosure lists the acceptable disclosures of the record, cer.DiscloseFull,
+	// cer.DiscloseHash and cer.DiscloseCommit; empty accepts any.
+	Disclosure []string `json:"disclosure,omitzero"`
 	// Devices are the devices that the job may open beside null and urandom,
 	// as their paths below /dev.
 	Devices []string `json:"devices"`
@@ -240,7 +243,7 @@ func (p *Policy) normalize(has *presence) error {
 	}
 	p.Components, p.Waive = nonEmpty(p.Components), nonEmpty(p.Waive)
 	p.Protection, p.Devices = nonEmpty(p.Protection), nonEmpty(p.Devices)
-	p.ModelSigners = nonEmpty(p.ModelSigners)
+	p.ModelSigners, p.Disclosure = nonEmpty(p.ModelSigners), nonEmpty(p.Disclosure)
 	for i := range p.ModelSigners {
 		m := &p.ModelSigners[i]
 		m.SPKI, m.Identities = nonEmpty(m.SPKI), nonEmpty(m.Identities)

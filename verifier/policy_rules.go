@@ -297,7 +297,7 @@ func (p *Policy) checkChoices() error {
 	return nil
 }
 
-// checkLists checks protections and devices.
+// checkLists checks protections, disclosures and devices.
 func (p *Policy) checkLists() error {
 	for i, s := range p.Protection {
 		at := fmt.Sprintf("protection[%d]", i)
@@ -307,6 +307,15 @@ func (p *Policy) checkLists() error {
 		case s != cer.ProtectionSealed && s != ProtectionVerity:
 			return policyError(at, "is %q, want %q or %q", s, cer.ProtectionSealed, ProtectionVerity)
 		case slices.Contains(p.Protection[:i], s):
+			return policyError(at, "%q stands twice", s)
+		}
+	}
+	for i, s := range p.Disclosure {
+		at := fmt.Sprintf("disclosure[%d]", i)
+		switch {
+		case s != cer.DiscloseFull && s != cer.DiscloseHash && s != cer.DiscloseCommit:
+			return policyError(at, "is %q, want %q, %q or %q", s, cer.DiscloseFull, cer.DiscloseHash, cer.DiscloseCommit)
+		case slices.Contains(p.Disclosure[:i], s):
 			return policyError(at, "%q stands twice", s)
 		}
 	}

@@ -359,6 +359,7 @@ func TestPolicySchemaWords(t *testing.T) {
 		"others":         {[]string{verifier.OthersRefuse, verifier.OthersReport}, words("properties", "others")},
 		"prior launches": {[]string{verifier.PriorNone, verifier.PriorSameLauncher, verifier.PriorAny}, words("properties", "prior_launches")},
 		"protection":     {[]string{cer.ProtectionSealed, verifier.ProtectionVerity}, words("properties", "protection", "items")},
+		"disclosures":    {[]string{cer.DiscloseFull, cer.DiscloseHash, cer.DiscloseCommit}, words("properties", "disclosure", "items")},
 		"roles": {
 			[]string{
 				cer.RoleLauncher, cer.RoleBinary, cer.RoleInterpreter, cer.RoleScriptInterpreter,

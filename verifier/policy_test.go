@@ -202,6 +202,7 @@ func policyRefusals() []refusal {
 		set("devices", []any{"/dev/nvidia0"}), set("devices", []any{"host"}), set("devices", []any{"a b"}), set("devices", []any{"../mem"}),
 		set("devices", []any{".."}), set("devices", []any{"."}), set("devices", []any{""}), set("devices", []any{"a/../b"}), set("devices", []any{"x", "x"}),
 		set("devices", []any{long}), set("devices", slices.Repeat([]any{"x"}, 65)),
+		set("disclosure", "hash"), set("disclosure", []any{"none"}), set("disclosure", []any{""}), set("disclosure", []any{"hash", "hash"}), set("disclosure", nil),
 		set("network", "false"), set("network", 0), set("network", nil),
 		set("exit", []any{}), set("exit", 0), set("exit", []any{256}), set("exit", []any{-1}), set("exit", []any{0, 0}), set("exit", []any{"0"}),
 		set("exit", []any{0.5}), set("exit", nil), without("exit"),

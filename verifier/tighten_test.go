@@ -35,6 +35,8 @@ func TestTightened(t *testing.T) {
 		{"exit 0 among others", "", func(p map[string]any) { p["exit"] = []any{1, 0} }},
 		{"protection by verity", "protection.storage", func(p map[string]any) { p["protection"] = []any{"verity"} }},
 		{"no protection is enough", "protection.storage", func(p map[string]any) { p["protection"] = []any{} }},
+		{"a disclosure that is the record's", "", func(p map[string]any) { p["disclosure"] = []any{"full", "hash"} }},
+		{"another disclosure", "record.disclosure", func(p map[string]any) { p["disclosure"] = []any{"full", "commit"} }},
 		{"no earlier launch", "log.sole", func(p map[string]any) { p["prior_launches"] = "none" }},
 		{"any earlier launch", "", func(p map[string]any) { p["prior_launches"] = "any" }},
 		{"a time stamp", "time.token", func(p map[string]any) { p["time"] = map[string]any{"token": true} }},

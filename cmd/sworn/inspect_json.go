@@ -180,6 +180,7 @@ func treePolicyRules(t *treeWriter, p *verifier.Policy) {
 	t.rows([][2]string{
 		{"others", p.Others},
 		{"protection", listOrNone(p.Protection)},
+		{"disclosure", listOrNone(p.Disclosure)},
 		{"devices", listOrNone(p.Devices)},
 		{"network", fmt.Sprint(p.Network)},
 		{"exit", fmt.Sprint(p.Exit)},

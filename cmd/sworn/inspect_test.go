@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/pem"
 	"fmt"
@@ -70,6 +71,7 @@ func specimens(tb testing.TB) []specimen {
 		{"certificate in DER", block.Bytes, certificate},
 		{"certificate in PEM", root, certificate},
 		{"certificates in PEM", slices.Concat(root, []byte("\n"), root), certificate},
+		{"opening", openingSpecimen(tb), []string{"certificateHash sha256:" + strings.Repeat("5a", 32), "param:seed 7", "input 4 bytes, complete true, sha256:", "salt " + strings.Repeat("a5", 32)}},
 		{"policy", goldenFile(tb, "policy.json"), []string{"bank sha256", "register 13", "others refuse", "prior_launches same-launcher", "waive launcher.rooted: "}},
 		{"report", report.Bytes(), []string{"headline not trusted: no policy given", "capsule.strict passed: "}},
 		{"bundle", c.CER, []string{"integrity holds: ", "not covered none", "inputHash sha256:"}},
@@ -212,4 +214,18 @@ func FuzzInspect(f *testing.F) {
 		checkPrintable(t, out.String())
 		checkPrintable(t, errs.String())
 	})
+}
+
+// openingSpecimen is an opening file.
+func openingSpecimen(tb testing.TB) []byte {
+	tb.Helper()
+	input, seed, salt := cer.NewStream(sha256.Sum256([]byte("yes\n")), 4, true), "7", strings.Repeat("a5", 32)
+	o := &cer.Opening{Type: cer.OpeningType, CertificateHash: "sha256:" + strings.Repeat("5a", 32), Fields: []cer.OpenField{
+		{Name: cer.FieldInput, Salt: salt, Stream: &input}, {Name: cer.ParameterField("seed"), Salt: salt, Value: &seed},
+	}}
+	b, err := o.Encode()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return b
 }

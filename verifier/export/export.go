@@ -76,7 +76,8 @@ type Predicate struct {
 	EvidenceDigest string `json:"evidenceDigest"`
 	// Components is what ran, as measured.
 	Components []verifier.Component `json:"components"`
-	// InputSHA256 is the digest of the input.
+	// InputSHA256 is the digest of the input; empty if the record commits to it and no
+	// opening was given.
 	InputSHA256 string `json:"inputSHA256"`
 	// Policy and Roots are SHA-256 of the policy and the digest of the roots.
 	Policy string `json:"policy"`
