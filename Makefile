@@ -28,7 +28,7 @@ fuzz: ## every fuzz target for a while (SWORN_FUZZ_SECONDS, SWORN_FUZZ_BUDGET)
 
 bench: ## what attestation costs here, against peers in the same run (docs/MEASURED.md)
 	@bash tools/setup.sh bench
-	@bash tools/build.sh bin
+	@bash tools/build.sh --page bin
 	@go run ./bench
 
 demo: ## an attested OCR job on a software TPM, from measuring to refusing

@@ -3,13 +3,14 @@
 // Command bench measures what attestation costs on this machine and prints it as
 // Markdown: what `sworn run` adds to a job, how long verification takes, also of the
 // evidence of confidential VMs, how fast files are measured, how fast records are sealed
-// and read. Each is compared with a peer that does the same work, or the part of it that
+// and read, and how fast a page in a browser gives a verdict. Each is compared with a peer that does the same work, or the part of it that
 // anybody has to do, in the same run: the contenders take
 // turns, round by round, in an order that rotates, so that what else the machine
 // does falls on all alike. A ratio is the median of the rounds' ratios.
 //
-// It takes the root of the checkout as working directory, bin/sworn built, and
-// swtpm, Tesseract, sha256sum, openssl, fsverity, node and npm installed: `make
+// It takes the root of the checkout as working directory, bin/sworn and
+// bin/sworn.html built, and
+// swtpm, Tesseract, sha256sum, openssl, fsverity, node, npm and Chromium installed: `make
 // bench` sees to all of it. No number is an absolute one: compare ratios.
 package main
 
@@ -45,6 +46,8 @@ type bench struct {
 	dir string
 	// sworn is the program to measure.
 	sworn string
+	// html is the page to measure.
+	html string
 	// rounds is how often each contender takes its turn.
 	rounds int
 	// hashRounds is the same for hashing, whose turns take seconds.
@@ -63,9 +66,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringVar(&b.sworn, "sworn", "bin/sworn", "the `program` to measure")
+	flags.StringVar(&b.html, "page", "bin/sworn.html", "the `page` to measure")
 	flags.IntVar(&b.rounds, "rounds", 9, "`rounds` of each measurement")
 	flags.IntVar(&b.hashRounds, "hash-rounds", 5, "`rounds` of hashing")
-	only := flags.String("only", "", "measure this `part` alone: launch, verify, tee, hash, nexart or wasm")
+	only := flags.String("only", "", "measure this `part` alone: launch, verify, tee, hash, nexart, wasm or page")
 	flags.IntVar(&b.mib, "mib", 4096, "size of the file that is hashed, in `MiB`")
 	if err := flags.Parse(args); err != nil {
 		return 2
@@ -92,7 +96,7 @@ type part func(context.Context) error
 func (b *bench) parts(only string) ([]part, error) {
 	switch only {
 	case "":
-		return []part{b.launches, b.verification, b.confidential, b.hashing, b.records, b.modules}, nil
+		return []part{b.launches, b.verification, b.confidential, b.hashing, b.records, b.modules, b.browsing}, nil
 	case "launch":
 		return []part{b.launches}, nil
 	case "verify":
@@ -105,8 +109,10 @@ func (b *bench) parts(only string) ([]part, error) {
 		return []part{b.records}, nil
 	case "wasm":
 		return []part{b.modules}, nil
+	case "page":
+		return []part{b.browsing}, nil
 	}
-	return nil, fmt.Errorf("no part %q, want launch, verify, tee, hash, nexart or wasm", only)
+	return nil, fmt.Errorf("no part %q, want launch, verify, tee, hash, nexart, wasm or page", only)
 }
 
 // run measures the parts.

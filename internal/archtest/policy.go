@@ -61,7 +61,7 @@ const directions = `
 	cer
 	< internal/launch;
 
-	# Data, the checks of the source itself, and the browser that tests look through
+	# Data, the checks of the source itself, and the browser that tests and bench look through
 	# (docs/decisions/0035-html-report.md): they know no package.
 	NONE < testdata, internal/archtest, internal/browser;
 
@@ -70,6 +70,9 @@ const directions = `
 
 	verifier, DEVICE, simulator, internal/launch, internal/enroll, internal/collect, internal/tsp, testdata
 	< cmd, examples, bench;
+
+	internal/browser
+	< bench;
 `
 
 // pureNodes names the nodes of the table above its line.

@@ -1,6 +1,6 @@
 // Package browser drives a headless Chromium over a pipe, by the DevTools protocol: what
-// tests need to see a document as people do. It belongs to tests alone, and lets the
-// browser reach no network.
+// tests and measurements need to see a document as people do. It belongs to them alone,
+// and lets the browser reach no network.
 package browser
 
 import (
