@@ -28,7 +28,8 @@ if [ -n "$page" ]; then
 	parts=$(mktemp -d)
 	trap 'rm -rf "$parts"' EXIT
 	GOOS=js GOARCH=wasm go build -trimpath -buildvcs=false -ldflags='-buildid= -s -w' -o "$parts/verifier.wasm" ./cmd/sworn-wasm
-	GOOS='' GOARCH='' go run ./cmd/sworn-wasm "$parts/verifier.wasm" "$(go env GOROOT)/lib/wasm/wasm_exec.js" "$out/sworn.html"
+	GOOS='' GOARCH='' go run ./cmd/sworn-wasm "$parts/verifier.wasm" "$(go env GOROOT)/lib/wasm/wasm_exec.js" \
+		testdata/golden/full.cer.json testdata/golden/policy.json "$out/sworn.html"
 fi
 if [ -n "$sigstore" ]; then
 	out=$(cd "$out" && pwd)

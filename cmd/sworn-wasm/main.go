@@ -5,7 +5,9 @@
 // it puts that file together, out of the verifier, Go's loader for it, and the page.
 //
 //	GOOS=js GOARCH=wasm go build -o verifier.wasm ./cmd/sworn-wasm
-//	go run ./cmd/sworn-wasm verifier.wasm "$(go env GOROOT)/lib/wasm/wasm_exec.js" sworn.html
+//	go run ./cmd/sworn-wasm verifier.wasm "$(go env GOROOT)/lib/wasm/wasm_exec.js" job.cer.json policy.json sworn.html
+//
+// The record and the policy are those of the page's self-test.
 package main
 
 import (
@@ -37,28 +39,31 @@ func main() { os.Exit(run(os.Args[1:], os.Stderr)) }
 
 // run is the program.
 func run(args []string, stderr io.Writer) int {
-	if len(args) != 3 {
-		_, _ = fmt.Fprintln(stderr, "error: want three files\nhint: sworn-wasm VERIFIER.wasm wasm_exec.js OUT.html")
+	if len(args) != 5 {
+		_, _ = fmt.Fprintln(stderr, "error: want five files\nhint: sworn-wasm VERIFIER.wasm wasm_exec.js RECORD POLICY OUT.html")
 		return 2
 	}
-	if err := build(args[0], args[1], args[2]); err != nil {
+	if err := build(args[:4], args[4]); err != nil {
 		_, _ = fmt.Fprintln(stderr, "error:", err)
 		return 2
 	}
 	return 0
 }
 
-// build writes the page.
-func build(wasm, loader, out string) error {
-	code, err := os.ReadFile(wasm)
-	if err != nil {
-		return fmt.Errorf("reading the verifier: %w", err)
+// parts are what the page is put together of: the verifier, Go's loader for it, and the
+// record and the policy of the self-test.
+type parts struct{ code, loader, record, policy []byte }
+
+// build writes the page from the files of its parts.
+func build(from []string, out string) error {
+	p := parts{}
+	for i, to := range []*[]byte{&p.code, &p.loader, &p.record, &p.policy} {
+		var err error
+		if *to, err = os.ReadFile(from[i]); err != nil {
+			return fmt.Errorf("reading a part of the page: %w", err)
+		}
 	}
-	exec, err := os.ReadFile(loader)
-	if err != nil {
-		return fmt.Errorf("reading Go's loader: %w", err)
-	}
-	page, err := assemble(code, string(exec))
+	page, err := p.assemble()
 	if err != nil {
 		return err
 	}
@@ -69,27 +74,27 @@ func build(wasm, loader, out string) error {
 }
 
 // assemble returns the page: the same bytes from the same parts.
-func assemble(code []byte, loader string) ([]byte, error) {
+func (p *parts) assemble() ([]byte, error) {
 	var packed bytes.Buffer
 	z, err := gzip.NewWriterLevel(&packed, gzip.BestCompression)
 	if err != nil {
 		return nil, fmt.Errorf("packing the verifier: %w", err)
 	}
-	if _, err := z.Write(code); err != nil {
+	if _, err := z.Write(p.code); err != nil {
 		return nil, fmt.Errorf("packing the verifier: %w", err)
 	}
 	if err := z.Close(); err != nil {
 		return nil, fmt.Errorf("packing the verifier: %w", err)
 	}
 	roles := "const swornRoles = [\"" + strings.Join(verifier.RootFolders(), "\", \"") + "\"];\n"
-	script := "\n" + loader + roles + pageJS
+	script := "\n" + string(p.loader) + roles + pageJS
 	if strings.Contains(strings.ToLower(script), "</script") || strings.Contains(script, "<!--") {
 		return nil, fmt.Errorf("the script would end in the middle: %w", os.ErrInvalid)
 	}
-	style := "\n" + pageCSS
+	style, plain := "\n"+pageCSS, base64.StdEncoding.EncodeToString
 	return []byte(strings.NewReplacer(
-		"{{policy}}", contentPolicy(script, style), "{{style}}", style, "{{script}}", script,
-		"{{wasm}}", base64.StdEncoding.EncodeToString(packed.Bytes()),
+		"{{policy}}", contentPolicy(script, style), "{{style}}", style, "{{script}}", script, "{{wasm}}", plain(packed.Bytes()),
+		"{{sample-record}}", plain(p.record), "{{sample-policy}}", plain(p.policy),
 	).Replace(pageHTML)), nil
 }
 

@@ -11,20 +11,38 @@ import (
 func main() {
 	js.Global().Set("swornVerify", js.FuncOf(verify))
 	js.Global().Set("swornKinds", js.FuncOf(kinds))
+	js.Global().Set("swornSelfTest", js.FuncOf(test))
 	if ready := js.Global().Get("swornReady"); ready.Type() == js.TypeFunction {
 		ready.Invoke(version)
 	}
 	select {}
 }
 
+// test runs the self-test on {record, policy, now}; it gives what is wrong, or nothing.
+func test(_ js.Value, args []js.Value) any {
+	in := args[0]
+	if err := selfTest(bytesOf(in.Get("record")), bytesOf(in.Get("policy")), clock(in)); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+// bytesOf copies a Uint8Array.
+func bytesOf(v js.Value) []byte {
+	b := make([]byte, v.Length())
+	js.CopyBytesToGo(b, v)
+	return b
+}
+
+// clock is the page's time.
+func clock(in js.Value) time.Time { return time.UnixMilli(int64(in.Get("now").Float())).UTC() }
+
 // files copies what the page holds: an array of {path, role, data}.
 func files(v js.Value) []file {
 	out := make([]file, v.Length())
 	for i := range out {
 		x := v.Index(i)
-		data := x.Get("data")
-		out[i] = file{Path: x.Get("path").String(), Role: x.Get("role").String(), Data: make([]byte, data.Length())}
-		js.CopyBytesToGo(out[i].Data, data)
+		out[i] = file{Path: x.Get("path").String(), Role: x.Get("role").String(), Data: bytesOf(x.Get("data"))}
 	}
 	return out
 }
@@ -44,7 +62,7 @@ func kinds(_ js.Value, args []js.Value) any {
 func verify(_ js.Value, args []js.Value) any {
 	in := args[0]
 	a, err := appraise(&request{
-		Files: files(in.Get("files")), Nonce: in.Get("nonce").String(), Now: time.UnixMilli(int64(in.Get("now").Float())).UTC(),
+		Files: files(in.Get("files")), Nonce: in.Get("nonce").String(), Now: clock(in),
 	})
 	if err != nil {
 		hint := ""

@@ -11,11 +11,11 @@ import (
 
 // TestAssemble: the same parts give the same page, and its policy is of its own script.
 func TestAssemble(t *testing.T) {
-	a, err := assemble([]byte("code"), "class Go {}\n")
+	a, err := (&parts{code: []byte("code"), loader: []byte("class Go {}\n")}).assemble()
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := assemble([]byte("code"), "class Go {}\n")
+	b, err := (&parts{code: []byte("code"), loader: []byte("class Go {}\n")}).assemble()
 	if err != nil || !bytes.Equal(a, b) {
 		t.Error("two pages of the same parts differ", err)
 	}
@@ -28,7 +28,7 @@ func TestAssemble(t *testing.T) {
 		t.Error("a placeholder is left")
 	}
 	for _, bad := range []string{"x</script>", "<!-- x"} {
-		if page, err := assemble([]byte("code"), bad); page != nil || err == nil {
+		if page, err := (&parts{loader: []byte(bad)}).assemble(); page != nil || err == nil {
 			t.Errorf("%q is taken", bad)
 		}
 	}

@@ -45,7 +45,7 @@ func open(ctx context.Context, t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if code := run([]string{wasm, filepath.Join(strings.TrimSpace(string(root)), "lib/wasm/wasm_exec.js"), html}, t.Output()); code != 0 {
+	if code := run([]string{wasm, filepath.Join(strings.TrimSpace(string(root)), "lib/wasm/wasm_exec.js"), "../../testdata/golden/full.cer.json", "../../testdata/golden/policy.json", html}, t.Output()); code != 0 {
 		t.Fatal("the page cannot be put together")
 	}
 	chromium, err := browser.Start(ctx, t.TempDir())

@@ -7,6 +7,7 @@
   const began = performance.now();
   let files = [], ready = false, answer = null, turn = 0;
 
+  const bytes = (text) => Uint8Array.from(atob(text.trim()), (c) => c.charCodeAt(0));
   const say = (text, state) => {
     byID("status").textContent = text;
     byID("status").className = state || "";
@@ -186,11 +187,13 @@
 
   window.swornAnswer = () => answer;
   window.swornReady = (version) => {
-    const t0 = performance.now();
-    const blank = { path: "x", role: "", data: new TextEncoder().encode("{}") };
-    swornKinds([blank]);
-    swornVerify({ files: [blank], nonce: "", now: Date.now() });
-    document.documentElement.dataset.warm = String(performance.now() - t0);
+    const sample = (id) => bytes(byID(id).textContent);
+    const wrong = swornSelfTest({ record: sample("sample-record"), policy: sample("sample-policy"), now: Date.now() });
+    if (wrong) {
+      complain("The verifier does not work in this browser: " + wrong);
+      say("No verdict.");
+      return;
+    }
     ready = true;
     byID("version").textContent = version;
     document.documentElement.dataset.started = String(performance.now() - began);
@@ -198,8 +201,7 @@
   };
 
   (async () => {
-    const text = atob(byID("wasm").textContent.trim());
-    const packed = Uint8Array.from(text, (c) => c.charCodeAt(0));
+    const packed = bytes(byID("wasm").textContent);
     const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
     const code = await new Response(stream).arrayBuffer();
     const go = new Go();
