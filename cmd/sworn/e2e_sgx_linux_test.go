@@ -22,7 +22,7 @@ import (
 // started outside of an enclave gets no such record.
 func TestSimulatedSGX(t *testing.T) {
 	t.Parallel()
-	m := bareMachine(t)
+	m := unraced(t, bareMachine(t)) // a module is compiled in its process
 	vendors, module := m.path("vendors"), wasmModule(t)
 	input := m.write(t, "page.txt", "page")
 	do := func(code int, args ...string) done {
@@ -95,7 +95,7 @@ func (m *machine) saysInside(t *testing.T, record string) {
 // that launcher runs and nothing that another does, or with other files.
 func TestSGXPolicyFromFiles(t *testing.T) {
 	t.Parallel()
-	m := bareMachine(t)
+	m := unraced(t, bareMachine(t)) // a module is compiled in its process
 	vendors, module := m.path("vendors"), wasmModule(t)
 	if d := m.do(t, "simulate", "vendor", "--dir", vendors, "--intel"); d.code != 0 {
 		t.Fatal(d.err)
@@ -162,10 +162,7 @@ func TestSGXPolicyFromFiles(t *testing.T) {
 // A module that takes the launcher down with it leaves no record.
 func TestSGXLauncherDies(t *testing.T) {
 	t.Parallel()
-	if raced {
-		t.Skip("the race detector does not fit into a limit of address space; step ego runs this without")
-	}
-	m := bareMachine(t)
+	m := unraced(t, bareMachine(t)) // a module is compiled in its process
 	vendors := m.path("vendors")
 	if d := m.do(t, "simulate", "vendor", "--dir", vendors, "--intel"); d.code != 0 {
 		t.Fatal(d.err)

@@ -48,11 +48,19 @@ var buildSworn = goBuild("sworn-static", ".")
 // wasmMachine is a machine with that program.
 func wasmMachine(t *testing.T) *machine {
 	t.Helper()
+	return unraced(t, newMachine(t))
+}
+
+// unraced gives a machine that program where it would have one with the race detector.
+func unraced(t *testing.T, m *machine) *machine {
+	t.Helper()
+	if !raced {
+		return m
+	}
 	sworn, err := buildSworn()
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := newMachine(t)
 	m.sworn = sworn
 	return m
 }
