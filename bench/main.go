@@ -54,6 +54,8 @@ type bench struct {
 	hashRounds int
 	// mib is the size of the file that is hashed, in MiB.
 	mib int
+	// quotes and many are how many quotes and records the archive has that is verified.
+	quotes, many int
 	// tpm is the software TPM's address, roots its maker's folder of roots.
 	tpm, roots string
 	swtpm      *simulator.SWTPM
@@ -69,13 +71,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.StringVar(&b.html, "page", "bin/sworn.html", "the `page` to measure")
 	flags.IntVar(&b.rounds, "rounds", 9, "`rounds` of each measurement")
 	flags.IntVar(&b.hashRounds, "hash-rounds", 5, "`rounds` of hashing")
-	only := flags.String("only", "", "measure this `part` alone: launch, verify, tee, hash, nexart, wasm or page")
+	only := flags.String("only", "", "measure this `part` alone: launch, verify, bulk, tee, hash, nexart, wasm or page")
+	flags.IntVar(&b.quotes, "quotes", 1000, "`quotes` in the archive that is verified")
+	flags.IntVar(&b.many, "records", 100_000, "`records` in the archive that is verified")
 	flags.IntVar(&b.mib, "mib", 4096, "size of the file that is hashed, in `MiB`")
 	if err := flags.Parse(args); err != nil {
 		return 2
 	}
-	if flags.NArg() > 0 || b.rounds < 1 || b.hashRounds < 1 || b.mib < 1 {
-		_, _ = fmt.Fprintln(stderr, "error: no arguments, and at least one round and one MiB")
+	if flags.NArg() > 0 || b.rounds < 1 || b.hashRounds < 1 || b.mib < 1 || b.quotes < 1 || b.many < 10*b.quotes {
+		_, _ = fmt.Fprintln(stderr, "error: no arguments, at least one round, one MiB and one quote, and ten records for each quote")
 		return 2
 	}
 	parts, err := b.parts(*only)
@@ -96,11 +100,13 @@ type part func(context.Context) error
 func (b *bench) parts(only string) ([]part, error) {
 	switch only {
 	case "":
-		return []part{b.launches, b.verification, b.confidential, b.hashing, b.records, b.modules, b.browsing}, nil
+		return []part{b.launches, b.verification, b.bulk, b.confidential, b.hashing, b.records, b.modules, b.browsing}, nil
 	case "launch":
 		return []part{b.launches}, nil
 	case "verify":
 		return []part{b.verification}, nil
+	case "bulk":
+		return []part{b.bulk}, nil
 	case "tee":
 		return []part{b.confidential}, nil
 	case "hash":
@@ -112,7 +118,7 @@ func (b *bench) parts(only string) ([]part, error) {
 	case "page":
 		return []part{b.browsing}, nil
 	}
-	return nil, fmt.Errorf("no part %q, want launch, verify, tee, hash, nexart, wasm or page", only)
+	return nil, fmt.Errorf("no part %q, want launch, verify, bulk, tee, hash, nexart, wasm or page", only)
 }
 
 // run measures the parts.

@@ -265,9 +265,12 @@ type Bundle struct {
 // that, give the same bytes to [VerifyIntegrity]. The error wraps [ErrStrict]
 // or [ErrSchema].
 func ParseBundle(b []byte) (*Bundle, error) {
-	var out Bundle
-	if err := UnmarshalCanonical(b, limits.CapsuleDepth, &out); err != nil {
-		return nil, fmt.Errorf("parsing bundle: %w", err)
+	out, ok := scanBundle(b)
+	if !ok {
+		out = &Bundle{}
+		if err := UnmarshalCanonical(b, limits.CapsuleDepth, out); err != nil {
+			return nil, fmt.Errorf("parsing bundle: %w", err)
+		}
 	}
 	switch {
 	case out.BundleType != BundleType:
@@ -288,5 +291,5 @@ func ParseBundle(b []byte) (*Bundle, error) {
 	if err := out.Snapshot.validate(); err != nil {
 		return nil, fmt.Errorf("parsing bundle: %w", err)
 	}
-	return &out, nil
+	return out, nil
 }

@@ -132,17 +132,30 @@ func (r *Runtime) Encode() ([]byte, error) {
 
 // ParseRuntime parses snapshot.runtime; the error wraps ErrStrict or ErrSchema.
 func ParseRuntime(b []byte) (*Runtime, error) {
-	r := new(Runtime)
+	r, ok := scanRuntime(b)
+	if !ok {
+		var err error
+		if r, err = decodeRuntime(b); err != nil {
+			return nil, fmt.Errorf("runtime: %w", err)
+		}
+	}
+	if err := r.check(); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// decodeRuntime reads a runtime of either version. The error wraps ErrStrict or ErrSchema.
+func decodeRuntime(b []byte) (*Runtime, error) {
 	if versionOf(b) == RuntimeVersion2 {
 		w := new(runtime2)
 		if err := UnmarshalCanonical(b, eventDepth, w); err != nil {
-			return nil, fmt.Errorf("runtime: %w", err)
+			return nil, err
 		}
-		r = w.runtime()
-	} else if err := UnmarshalCanonical(b, eventDepth, r); err != nil {
-		return nil, fmt.Errorf("runtime: %w", err)
+		return w.runtime(), nil
 	}
-	if err := r.check(); err != nil {
+	r := new(Runtime)
+	if err := UnmarshalCanonical(b, eventDepth, r); err != nil {
 		return nil, err
 	}
 	return r, nil

@@ -2,6 +2,7 @@ package cer
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"fmt"
 
 	"github.com/sworn-run/sworn/cer/internal/canon"
@@ -16,6 +17,7 @@ type Shared struct {
 	// before and after are the capsule file's text around the inclusion proof.
 	before, after []byte
 	values        int
+	digest        [32]byte
 }
 
 // What the text of a capsule file begins with, and what stands for an inclusion proof
@@ -52,6 +54,7 @@ func newShared(before, after []byte) (*Shared, error) {
 	}
 	s.capsule = *c
 	s.capsule.CER, s.capsule.Inclusion = nil, Inclusion{}
+	s.digest = sha256.Sum256(append(append(bytes.Clone(before), 0), after...))
 	s.values = canon.Values(file) - canon.Values([]byte(noInclusion))
 	return s, nil
 }
@@ -147,6 +150,9 @@ func (s *Shared) Capsule(record, inclusion []byte) (*Capsule, error) {
 	return &c, nil
 }
 
+// Digest identifies what is shared. It is for those who remember: no document knows it.
+func (s *Shared) Digest() [32]byte { return s.digest }
+
 // Empty returns the capsule without record and inclusion proof. It must not be changed.
 func (s *Shared) Empty() *Capsule {
 	c := s.capsule
@@ -156,8 +162,10 @@ func (s *Shared) Empty() *Capsule {
 // readInclusion reads an inclusion proof as it stands in a capsule file.
 func (c *Capsule) readInclusion(text []byte) error {
 	var w wireInclusion
-	if err := UnmarshalCanonical(text, limits.CapsuleDepth-1, &w); err != nil {
-		return fmt.Errorf("inclusion: %w", err)
+	if !scanInclusion(text, &w) {
+		if err := UnmarshalCanonical(text, limits.CapsuleDepth-1, &w); err != nil {
+			return fmt.Errorf("inclusion: %w", err)
+		}
 	}
 	if len(w.Path) > limits.Inclusion {
 		return fmt.Errorf("inclusion path of %d nodes, at most %d: %w", len(w.Path), limits.Inclusion, ErrSchema)
@@ -172,6 +180,15 @@ func (c *Capsule) readInclusion(text []byte) error {
 	}
 	c.Inclusion = in
 	return nil
+}
+
+// Encode returns the inclusion proof as a capsule file has it.
+func (in *Inclusion) Encode() ([]byte, error) {
+	w := wireInclusion{Index: fmt.Sprint(in.Index), Size: fmt.Sprint(in.Size), Path: []string{}}
+	for _, p := range in.Path {
+		w.Path = append(w.Path, b64(p[:]))
+	}
+	return MarshalCanonical(&w)
 }
 
 // decode decodes an inclusion proof.

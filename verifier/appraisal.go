@@ -92,12 +92,15 @@ type Input struct {
 type appraisal struct {
 	in      *Input
 	at      time.Time
-	file    []byte
 	anchors *attest.Anchors
+	// evidence is what was found before of what the capsule shares with others; nil where
+	// everything is looked at here.
+	evidence *evidence
+	// brief leaves out of the report what no verdict needs.
+	brief bool
 
-	capsule   *cer.Capsule
-	bundle    *cer.Bundle
-	runtime   *cer.Runtime
+	capsule *cer.Capsule
+	record
 	statement *attest.Statement
 	log       *attest.Log
 	structure *attest.Structure
@@ -122,16 +125,30 @@ type appraisal struct {
 	stamps []timeStamp
 	// now is the appraisal as of now where this one is as of the record's time, else nil.
 	now *appraisal
-	// opening is the opening given, if all of it is right; openingErr why it is not.
-	opening    *cer.Opening
-	openingErr error
 	// series is what the records given show together; nil before they are.
 	series *series
 
 	// ledgerErr says why there are no ledgers.
 	ledgerErr error
 	// Why something above is nil.
-	capsuleErr, bundleErr, hashErr, runtimeErr, statementErr, logErr, launchErr error
+	capsuleErr, statementErr, logErr, launchErr error
+}
+
+// record is what an appraisal knows of one capsule alone. The rest it may have in common
+// with those of others ([evidence]).
+type record struct {
+	// size is that of the capsule file, which file returns.
+	size int
+	file func() []byte
+
+	bundle  *cer.Bundle
+	runtime *cer.Runtime
+	// opening is the opening given, if all of it is right; openingErr why it is not.
+	opening    *cer.Opening
+	openingErr error
+
+	// Why something above is nil.
+	bundleErr, hashErr, runtimeErr error
 }
 
 // slotResult is what a scheme said of one slot.
@@ -148,7 +165,19 @@ type slotResult struct {
 // newAppraisal parses everything that can be parsed; what cannot stays nil, and
 // the checks say so.
 func newAppraisal(in *Input, at time.Time, file []byte) *appraisal {
-	a := &appraisal{in: in, at: at, file: file, anchors: &attest.Anchors{}, environments: map[string]*cer.Environment{}}
+	a := emptyAppraisal(in, at)
+	a.size, a.file = len(file), func() []byte { return file }
+	if a.capsule, a.capsuleErr = cer.ParseCapsule(file); a.capsuleErr != nil {
+		return a
+	}
+	a.readRecord()
+	a.readEvidence()
+	return a
+}
+
+// emptyAppraisal is one of nothing yet.
+func emptyAppraisal(in *Input, at time.Time) *appraisal {
+	a := &appraisal{in: in, at: at, anchors: &attest.Anchors{}, environments: map[string]*cer.Environment{}}
 	if in.judges == nil {
 		if found, err := in.withLedgers(); err != nil {
 			a.ledgerErr = err
@@ -162,15 +191,21 @@ func newAppraisal(in *Input, at time.Time, file []byte) *appraisal {
 	if !in.RootsOnly {
 		a.anchors.Pins = Pins()
 	}
-	if a.capsule, a.capsuleErr = cer.ParseCapsule(file); a.capsuleErr != nil {
-		return a
-	}
+	return a
+}
+
+// readRecord parses the record.
+func (a *appraisal) readRecord() {
 	a.bundle, a.bundleErr = cer.ParseBundle(a.capsule.CER)
 	_, a.hashErr = cer.VerifyIntegrity(a.capsule.CER)
 	if a.bundle != nil {
 		a.runtime, a.runtimeErr = parseRuntime(a.bundle)
 		a.readOpening()
 	}
+}
+
+// readEvidence parses, and has judged, what the capsule may share with others.
+func (a *appraisal) readEvidence() {
 	a.statement, a.statementErr = attest.ParseStatement(a.capsule.Statement)
 	if a.log, a.logErr = attest.ParseLog(a.capsule.Log); a.log != nil {
 		a.structure, a.launchErr = a.log.Structure()
@@ -183,8 +218,7 @@ func newAppraisal(in *Input, at time.Time, file []byte) *appraisal {
 		a.appraiseSlots()
 	}
 	a.readBoot()
-	a.stamps = a.judgeStamps(at)
-	return a
+	a.stamps = a.judgeStamps(a.at)
 }
 
 // parseRuntime parses the runtime of a bundle that must have one.
@@ -300,19 +334,24 @@ func (a *appraisal) applicable(id string) bool {
 
 // run runs all checks in order.
 func (a *appraisal) run() []Check {
-	var out []Check
-	for _, d := range definitions() {
-		if d.slot == nil {
-			out = append(out, a.check(d, nil, d.run))
-			continue
-		}
-		if len(a.slots) == 0 {
-			out = append(out, a.check(d, nil, func(*appraisal) outcome { return unknown("the manifest cannot be read") }))
-			continue
-		}
-		for i := range a.slots {
-			out = append(out, a.check(d, &i, func(a *appraisal) outcome { return d.slot(a, i) }))
-		}
+	all := a.evidence.definitions()
+	out := make([]Check, 0, len(all)+10*len(a.slots))
+	for i := range all {
+		out = a.evidence.append(out, a, &all[i])
+	}
+	return out
+}
+
+// runOne runs one check, for each slot if it is about slots.
+func (a *appraisal) runOne(out []Check, d *definition) []Check {
+	if d.slot == nil {
+		return append(out, a.check(d, nil, d.run))
+	}
+	if len(a.slots) == 0 {
+		return append(out, a.check(d, nil, func(*appraisal) outcome { return unknown("the manifest cannot be read") }))
+	}
+	for i := range a.slots {
+		out = append(out, a.check(d, &i, func(a *appraisal) outcome { return d.slot(a, i) }))
 	}
 	return out
 }
@@ -325,14 +364,14 @@ func (a *appraisal) rerunSeries(checks []Check) {
 	for _, d := range definitions() {
 		for i := range checks {
 			if checks[i].ID == d.id && strings.HasPrefix(d.id, "series.") {
-				checks[i] = a.check(d, nil, d.run)
+				checks[i] = a.check(&d, nil, d.run)
 			}
 		}
 	}
 }
 
 // check runs one check and gives it its class, waiver and place.
-func (a *appraisal) check(d definition, slot *int, run func(*appraisal) outcome) Check {
+func (a *appraisal) check(d *definition, slot *int, run func(*appraisal) outcome) Check {
 	c := Check{ID: d.id, Class: d.class.String(), Spec: d.spec, Passes: d.passes}
 	if slot != nil {
 		n := *slot
@@ -354,4 +393,4 @@ func (a *appraisal) check(d definition, slot *int, run func(*appraisal) outcome)
 }
 
 // digest returns the SHA-256 of the capsule file.
-func (a *appraisal) digest() [32]byte { return sha256.Sum256(a.file) }
+func (a *appraisal) digest() [32]byte { return sha256.Sum256(a.file()) }

@@ -140,6 +140,9 @@ func day(t time.Time) string { return t.UTC().Format(time.DateOnly) }
 // made, and when the first of them wants to be renewed; zero without any. The dates of
 // certificates say nothing of what their issuer knew later.
 func (a *appraisal) collateralDates() (newest, soonest time.Time) {
+	if a.evidence != nil {
+		return a.evidence.newest, a.evidence.soonest
+	}
 	all := slices.Concat(a.collateralCarried(), a.in.Collateral)
 	for i := range a.slots {
 		c := a.slots[i].claims

@@ -225,6 +225,9 @@ func (a *appraisal) ledgerNames() string {
 
 // ledgersUsed are the ledgers that judge, for the report.
 func (a *appraisal) ledgersUsed() []LedgerUsed {
+	if a.evidence != nil {
+		return slices.Clone(a.evidence.ledgers)
+	}
 	out := []LedgerUsed{}
 	for _, l := range a.in.judges {
 		digest := l.Digest()

@@ -220,19 +220,39 @@ func VerifySeries(capsules [][]byte, in Input) ([]*Report, error) {
 	if err := in.check(capsules); err != nil {
 		return nil, err
 	}
-	found, err := in.withLedgers()
+	found, err := in.prepared()
 	if err != nil {
 		return nil, err
 	}
-	in = *found
-	in.Sigstore = askOnce(in.Sigstore)
-	// Machines of one maker have chains in common, and a second time has them all.
-	in.schemes = schemes(sev.NewCache(signatures))
-	reports := appraiseAll(&in, in.Now, capsules)
-	if in.At.IsZero() {
-		return reports, nil
+	return verifyAll(found, func(at time.Time) []*appraisal {
+		all := make([]*appraisal, len(capsules))
+		for i, c := range capsules {
+			all[i] = newAppraisal(found, at, c)
+		}
+		return all
+	}), nil
+}
+
+// prepared returns the input with what all appraisals under it use. The error wraps
+// ErrInput.
+func (in *Input) prepared() (*Input, error) {
+	out, err := in.withLedgers()
+	if err != nil {
+		return nil, err
 	}
-	for i, h := range appraiseAll(&in, in.At, capsules) {
+	out.Sigstore = askOnce(in.Sigstore)
+	// Machines of one maker have chains in common, and a second time has them all.
+	out.schemes = schemes(sev.NewCache(signatures))
+	return out, nil
+}
+
+// verifyAll judges capsules that are given together; given parses them for a time.
+func verifyAll(in *Input, given func(at time.Time) []*appraisal) []*Report {
+	reports := appraiseAll(given(in.Now))
+	if in.At.IsZero() {
+		return reports
+	}
+	for i, h := range appraiseAll(given(in.At)) {
 		r, v := reports[i], h.Now
 		r.Hypothetical = &v
 		if in.Policy != nil && in.Policy.AllowAt {
@@ -245,7 +265,7 @@ func VerifySeries(capsules [][]byte, in Input) ([]*Report, error) {
 			r.Headline += " (at " + v.Time + ", as the policy allows)"
 		}
 	}
-	return reports, nil
+	return reports
 }
 
 // check refuses a caller's mistakes.
@@ -280,19 +300,17 @@ func (in *Input) check(capsules [][]byte) error {
 	return nil
 }
 
-// appraiseAll appraises files that are given together, at one time.
-func appraiseAll(in *Input, at time.Time, capsules [][]byte) []*Report {
-	all := make([]*appraisal, len(capsules))
-	checks := make([][]Check, len(capsules))
-	for i, c := range capsules {
-		all[i] = newAppraisal(in, at, c)
-		checks[i] = all[i].run()
+// appraiseAll judges capsules that are given together, at one time.
+func appraiseAll(all []*appraisal) []*Report {
+	checks := make([][]Check, len(all))
+	for i, a := range all {
+		checks[i] = a.run()
 	}
 	var s *series
 	if askedSeries(all[0]) {
 		s = newSeries(all, checks)
 	}
-	reports := make([]*Report, len(capsules))
+	reports := make([]*Report, len(all))
 	for i, a := range all {
 		a.series = s
 		a.rerunSeries(checks[i])
@@ -313,11 +331,13 @@ func reportOf(a *appraisal, checks []Check) *Report {
 
 // reportAt draws the verdict of one time.
 func reportAt(a *appraisal, checks []Check) *Report {
-	digest := a.digest()
 	r := &Report{
-		Type: ReportType, Decides: decidesNow, Checks: checks, Summary: a.summary(), Capsule: hex.EncodeToString(digest[:]),
-		Assuming: []string{}, NotEstablished: []string{}, RecordChecks: []Check{}, Changes: []Change{},
-		TimeStamps: []TimeStamp{}, Ledgers: a.ledgersUsed(), Verifier: "sworn " + a.in.Version,
+		Type: ReportType, Decides: decidesNow, Checks: checks, Assuming: []string{}, NotEstablished: []string{}, RecordChecks: []Check{},
+		Changes: []Change{}, TimeStamps: []TimeStamp{}, Ledgers: a.ledgersUsed(), Verifier: "sworn " + a.in.Version,
+	}
+	if !a.brief {
+		digest := a.digest()
+		r.Summary, r.Capsule = a.summary(), hex.EncodeToString(digest[:])
 	}
 	if a.in.Digest != [32]byte{} {
 		r.Verifier += " " + cer.SHA256Digest(a.in.Digest)
@@ -337,11 +357,7 @@ func reportAt(a *appraisal, checks []Check) *Report {
 		}
 	}
 	blocking := r.reason((*Check).blocks)
-	r.Assuming = append(append(a.userRoots(), a.signerRoots()...), a.recordSignerRoots()...)
-	if askedTime(a) {
-		r.Assuming = append(r.Assuming, a.authorityRoots()...)
-	}
-	r.Assuming = append(append(r.Assuming, a.ledgerAssumptions()...), r.waived()...)
+	r.Assuming = append(a.assumed(), r.waived()...)
 	r.Trusted = blocking == nil && a.in.Policy != nil
 	r.Headline = a.headline(r, blocking)
 	r.Now = Verdict{Status: notTrusted, Headline: r.Headline, Time: a.at.UTC().Format(time.RFC3339), Horizon: a.horizon()}
@@ -360,6 +376,19 @@ func (r *Report) waived() []string {
 		}
 	}
 	return out
+}
+
+// assumed names the user-supplied roots that the verdict rests on, and what a ledger says
+// of the evidence that does not refuse it.
+func (a *appraisal) assumed() []string {
+	if a.evidence != nil {
+		return slices.Clone(a.evidence.assumed)
+	}
+	out := append(append(a.userRoots(), a.signerRoots()...), a.recordSignerRoots()...)
+	if askedTime(a) {
+		out = append(out, a.authorityRoots()...)
+	}
+	return append(out, a.ledgerAssumptions()...)
 }
 
 // userRoots names every user-supplied root a slot's identity ends in.
@@ -445,52 +474,6 @@ func oneLine(s string) string {
 	}, strings.ToValidUTF8(s, "?"))
 	if len(s) > limit {
 		return strings.ToValidUTF8(s[:limit], "") + "…"
-	}
-	return s
-}
-
-// summary reads what the capsule says, without judging it.
-func (a *appraisal) summary() Summary {
-	s := Summary{Components: []Component{}, Evidence: [][]Field{}, Booted: a.bootLines(), Signatures: a.signatureList()}
-	for _, c := range a.components {
-		s.Components = append(s.Components, Component{c.Role, c.Name, c.Path, c.Digest, c.Size, c.Protection, string(c.Value), c.Described})
-	}
-	if a.runtime != nil {
-		x := a.runtime.Exit
-		s.Input, s.Output = a.stream(cer.FieldInput, a.runtime.Input), a.stream(cer.FieldOutput, a.runtime.Output)
-		s.Stderr, s.Exit, s.Parameters = a.stream(cer.FieldStderr, a.runtime.Stderr), &x, a.parameters()
-	}
-	if e := a.environments[cer.KindLimits]; e != nil {
-		for _, f := range e.Facts {
-			if f.Value != "0" && f.Name != "timeout_ms" { // the exit tells of a timeout
-				s.Limits = append(s.Limits, f)
-			}
-		}
-	}
-	if e := a.environments[cer.KindWasm]; e != nil {
-		s.Wasm = e.Facts
-	}
-	if a.bundle != nil {
-		s.CertificateHash = a.bundle.CertificateHash
-	}
-	if a.statement != nil {
-		ms := int64(a.statement.Time)
-		s.ClaimedTime = time.UnixMilli(ms).UTC().Format(time.RFC3339)
-		d := attest.EvidenceDigest(a.capsule.Statement, a.capsule.Signature, a.capsule.Items)
-		s.EvidenceDigest = hex.EncodeToString(d[:])
-	}
-	if a.structure != nil {
-		s.Events, s.EarlierLaunches = len(a.log.Events), len(a.structure.Segments)-1
-	}
-	for _, sl := range a.slots {
-		fields := []Field{}
-		if sl.claims != nil {
-			fields = append(fields, Field{"format", sl.desc.Name})
-			for _, d := range sl.claims.Details {
-				fields = append(fields, Field{d.Name, d.Value})
-			}
-		}
-		s.Evidence = append(s.Evidence, fields)
 	}
 	return s
 }

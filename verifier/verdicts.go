@@ -51,6 +51,11 @@ type Change struct {
 // asOf returns the same appraisal as of an earlier time. What is known of that time is
 // what is known now.
 func (a *appraisal) asOf(at time.Time) *appraisal {
+	if a.evidence != nil {
+		b := a.evidence.asOf(at).of(a.capsule, a.record)
+		b.now, b.brief = a, a.brief
+		return b
+	}
 	b := *a
 	b.at, b.now, b.slots, b.boot = at, a, nil, bootLogs{}
 	if b.statement != nil {

@@ -227,6 +227,10 @@ func (j *recheckJob) judgeArchive(in verifier.Input, room *memory, send func(*re
 	if err != nil {
 		return err
 	}
+	session, err := verifier.NewSession(in)
+	if err != nil {
+		return err
+	}
 	for {
 		s, err := r.Next()
 		if errors.Is(err, io.EOF) {
@@ -235,7 +239,7 @@ func (j *recheckJob) judgeArchive(in verifier.Input, room *memory, send func(*re
 		if err != nil {
 			return err
 		}
-		more, err := j.judgeSet(in, room, r, s, send)
+		more, err := j.judgeSet(session, room, r, s, send)
 		if err != nil || !more {
 			return err
 		}
@@ -243,7 +247,7 @@ func (j *recheckJob) judgeArchive(in verifier.Input, room *memory, send func(*re
 }
 
 // judgeSet judges the records of a set; more is false if nobody wants rows any longer.
-func (j *recheckJob) judgeSet(in verifier.Input, room *memory, r *archive.Reader, s *archive.Set, send func(*recheckRow) bool) (more bool, err error) {
+func (j *recheckJob) judgeSet(session *verifier.Session, room *memory, r *archive.Reader, s *archive.Set, send func(*recheckRow) bool) (more bool, err error) {
 	for {
 		block, err := s.Block(64 << 10)
 		if errors.Is(err, io.EOF) {
@@ -260,7 +264,7 @@ func (j *recheckJob) judgeSet(in verifier.Input, room *memory, r *archive.Reader
 			}
 			var report *verifier.Report
 			if err == nil {
-				report, err = judgeRecord(in, s, record)
+				report, err = judgeRecord(session, true, s, record)
 			}
 			if err != nil {
 				back()

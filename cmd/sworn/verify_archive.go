@@ -114,6 +114,10 @@ func (s *archiveSummary) hash(f *os.File) error {
 // judgeArchive judges the records on all processors, and prints what was found in the
 // order of the archive.
 func (a *app) judgeArchive(ctx context.Context, in verifier.Input, f *verifyFlags, r *archive.Reader, sum *archiveSummary) error {
+	session, err := verifier.NewSession(in)
+	if err != nil {
+		return wrap(err, inputHint(err))
+	}
 	ctx, stop := context.WithCancel(ctx)
 	var all sync.WaitGroup
 	defer all.Wait()
@@ -129,7 +133,7 @@ func (a *app) judgeArchive(ctx context.Context, in verifier.Input, f *verifyFlag
 	for range workers {
 		all.Go(func() {
 			for w := range todo {
-				w.done <- a.judge(in, f, sum.File, w)
+				w.done <- judge(session, f, sum.File, w)
 			}
 		})
 	}
@@ -189,13 +193,13 @@ func readArchive(ctx context.Context, r *archive.Reader, todo, order chan<- *wor
 }
 
 // judge judges the records of a block, up to the first that cannot be read.
-func (a *app) judge(in verifier.Input, f *verifyFlags, name string, w *work) []judged {
+func judge(session *verifier.Session, f *verifyFlags, name string, w *work) []judged {
 	var out []judged
 	for l := range bytes.Lines(w.block) {
 		j := judged{}
 		j.record, j.err = w.set.Parse(l)
 		if j.err == nil {
-			j.report, j.err = judgeRecord(in, w.set, j.record)
+			j.report, j.err = judgeRecord(session, f.format == formatJSON || f.format == formatEAR || f.explain, w.set, j.record)
 		}
 		if j.err == nil {
 			j.text, j.err = recordText(f, name, j.record.Name, j.report)
@@ -208,23 +212,26 @@ func (a *app) judge(in verifier.Input, f *verifyFlags, name string, w *work) []j
 	return out
 }
 
-// judgeRecord judges one record.
-func judgeRecord(in verifier.Input, s *archive.Set, rec *archive.Record) (*verifier.Report, error) {
+// judgeRecord judges one record; all asks for the whole report and not only for verdict and
+// checks.
+func judgeRecord(session *verifier.Session, all bool, s *archive.Set, rec *archive.Record) (*verifier.Report, error) {
 	shared, err := s.Shared()
 	if err != nil {
 		return nil, err
 	}
-	r, err := verifier.Verify(shared.AppendFile(nil, rec.Record, rec.Inclusion), in)
-	if err != nil {
-		return nil, wrap(err, inputHint(err))
+	if all {
+		return session.VerifyShared(shared, rec.Record, rec.Inclusion)
 	}
-	return r, nil
+	return session.JudgeShared(shared, rec.Record, rec.Inclusion)
 }
 
 // recordText is what is printed of a record.
 func recordText(f *verifyFlags, name, record string, r *verifier.Report) ([]byte, error) {
 	var b bytes.Buffer
 	switch {
+	case f.format == formatEAR:
+		token, err := earOf(r, f.key, f.kid)
+		return []byte(token + "\n"), err
 	case f.format == formatJSON:
 		enc := json.NewEncoder(&b)
 		enc.SetEscapeHTML(false)
@@ -303,8 +310,12 @@ func (a *app) printSummary(s *archiveSummary, f *verifyFlags, in verifier.Input)
 	if in.Roots != nil {
 		ids += fmt.Sprintf("  roots sha256:%x", in.Roots.Digest())
 	}
+	w := a.stdout
+	if f.format == formatEAR {
+		w = a.stderr // a line of standard output is a record's
+	}
 	for _, r := range append(rows, ids) {
-		if _, err := fmt.Fprintln(a.stdout, r); err != nil {
+		if _, err := fmt.Fprintln(w, r); err != nil {
 			return err
 		}
 	}
