@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/sworn-run/sworn/cer/archive"
 	"github.com/sworn-run/sworn/verifier"
 	"github.com/sworn-run/sworn/verifier/htmlreport"
 )
@@ -63,6 +64,7 @@ const (
 	kindRoot    = "root"
 	kindNoRole  = "root without a role"
 	kindArchive = "archive"
+	kindZip     = "zip file"
 )
 
 // kind tells what a file is, by its content, and a root's role by the folders it was
@@ -73,8 +75,10 @@ func (f *file) kind() kind {
 		return kind{kindRoot, role}
 	}
 	switch {
-	case bytes.HasPrefix(text, []byte("PK\x03\x04")):
+	case archive.Is(f.Data):
 		return kind{name: kindArchive}
+	case bytes.HasPrefix(text, []byte("PK\x03\x04")):
+		return kind{name: kindZip}
 	case bytes.HasPrefix(text, []byte("-----BEGIN ")), len(text) > 2 && text[0] == 0x30 && text[1] >= 0x80:
 		if f.Role != "" {
 			return kind{kindRoot, f.Role + "/" + path.Base(f.Path)}
@@ -102,6 +106,7 @@ func (f *file) rolePath() string {
 // sorted are a request's files by what they are.
 type sorted struct {
 	records []file
+	archive *file
 	policy  *file
 	roots   []verifier.RootFile
 }
@@ -120,14 +125,22 @@ func (r *request) sort() (*sorted, error) {
 			s.roots = append(s.roots, verifier.RootFile{Path: k.role, Data: f.Data})
 		case kindNoRole:
 			return nil, &mistake{fmt.Sprintf("%s is a certificate or key, and nothing says for what it is trusted", shown(f.Path)), "choose its role, or drop the roots folder as a whole"}
+		case kindZip:
+			return nil, &mistake{fmt.Sprintf("%s is a zip file, which this page does not read", shown(f.Path)), "take out what is in it first"}
 		case kindArchive:
-			return nil, &mistake{fmt.Sprintf("%s is an archive, which this page does not read", shown(f.Path)), "take the records out first: sworn archive --extract DIR ARCHIVE"}
+			if s.archive != nil {
+				return nil, &mistake{fmt.Sprintf("%s and %s are both archives", shown(s.archive.Path), shown(f.Path)), "keep one of them"}
+			}
+			s.archive = f
 		default:
 			s.records = append(s.records, *f)
 		}
 	}
-	if len(s.records) == 0 {
-		return nil, &mistake{"no record is there", "drop a file such as job.cer.json"}
+	switch {
+	case s.archive != nil && len(s.records) > 0:
+		return nil, &mistake{fmt.Sprintf("%s is an archive, and %s stands beside it", shown(s.archive.Path), shown(s.records[0].Path)), "keep the archive, or the records"}
+	case s.archive == nil && len(s.records) == 0:
+		return nil, &mistake{"no record is there", "drop a file such as job.cer.json, or an archive of records"}
 	}
 	return s, nil
 }
@@ -152,6 +165,9 @@ func appraise(r *request) (*answer, error) {
 		if in.Policy, err = verifier.ParsePolicy(s.policy.Data); err != nil {
 			return nil, fmt.Errorf("%s: %w", shown(s.policy.Path), err)
 		}
+	}
+	if s.archive != nil {
+		return appraiseArchive(s.archive, in)
 	}
 	reports, err := judge(s.records, in)
 	if err != nil {

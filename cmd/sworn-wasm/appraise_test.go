@@ -3,11 +3,13 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/sworn-run/sworn/cer/archive"
 	"github.com/sworn-run/sworn/testdata"
 	"github.com/sworn-run/sworn/verifier"
 )
@@ -96,16 +98,27 @@ func TestMistakes(t *testing.T) {
 		"no record":           func(r *request) { r.Files = r.Files[:len(r.Files)-1] },
 		"two policies":        func(r *request) { r.Files = append(r.Files, file{Path: "p.json", Data: golden(t, "policy.json")}) },
 		"a root without role": func(r *request) { r.Files[0].Path = "maker.pem" },
-		"an archive":          func(r *request) { r.Files = append(r.Files, file{Path: "a.zip", Data: []byte("PK\x03\x04")}) },
-		"a nonce of words":    func(r *request) { r.Nonce = "mine" },
-		"a short nonce":       func(r *request) { r.Nonce = "00" },
+		"a zip file":          func(r *request) { r.Files = append(r.Files, file{Path: "a.zip", Data: []byte("PK\x03\x04")}) },
+		"two archives": func(r *request) {
+			r.Files = append(r.Files[:len(r.Files)-1], file{Path: "a.tar", Data: pack(t, 1)}, file{Path: "b.tar", Data: pack(t, 1)})
+		},
+		"an archive and a record": func(r *request) { r.Files = append(r.Files, file{Path: "a.tar", Data: pack(t, 1)}) },
+		"a large archive": func(r *request) {
+			r.Files[len(r.Files)-1] = file{Path: "a.tar", Data: pack(t, archiveRecords+1)}
+		},
+		"an archive in a series": func(r *request) {
+			r.Files[len(r.Files)-1] = file{Path: "a.tar", Data: pack(t, 1)}
+			r.Files[len(r.Files)-2].Data = bytes.Replace(golden(t, "policy.json"), []byte(`"series": "none"`), []byte(`"series": "counter"`), 1)
+		},
+		"a nonce of words": func(r *request) { r.Nonce = "mine" },
+		"a short nonce":    func(r *request) { r.Nonce = "00" },
 	} {
 		r := whole(t)
 		edit(r)
 		a, err := appraise(r)
 		var m *mistake
 		if a != nil || !errors.As(err, &m) || m.hint == "" {
-			t.Errorf("%s: %v, %v", name, a, err)
+			t.Errorf("%s: %v, %v", name, a != nil, err)
 		}
 	}
 	for name, x := range map[string]struct {
@@ -145,6 +158,62 @@ func TestKinds(t *testing.T) {
 	} {
 		if got := x.f.kind(); got != x.want {
 			t.Errorf("%s: %+v, want %+v", x.f.Path, got, x.want)
+		}
+	}
+}
+
+// memory keeps what an archive is built from.
+type memory struct{ b []byte }
+
+func (m *memory) Write(p []byte) (int, error) { m.b = append(m.b, p...); return len(p), nil }
+
+func (m *memory) ReadAt(p []byte, at int64) (int, error) { return copy(p, m.b[at:]), nil }
+
+// pack returns an archive of as many copies of the golden record.
+func pack(tb testing.TB, records int) []byte {
+	tb.Helper()
+	b, err := archive.NewBuilder(&memory{}, "sworn "+version, nil)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for i := range records {
+		if err := b.Add(fmt.Sprintf("%04d.cer.json", i), golden(tb, "page.cer.json")); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	var out bytes.Buffer
+	if err := b.Write(&out); err != nil {
+		tb.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+// TestArchive: every record of an archive is judged, and the archive to its end.
+func TestArchive(t *testing.T) {
+	ask := func(data []byte) *answer {
+		t.Helper()
+		r := whole(t)
+		r.Files[len(r.Files)-1] = file{Path: "x/a.tar", Data: data}
+		a, err := appraise(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	data := pack(t, 3)
+	if a := ask(data); !a.Trusted || a.Headline != "all 3 records are trusted" || bytes.Count(a.JSON, []byte("\n")) != 4 {
+		t.Errorf("%s\n%.2000s", a.Headline, a.JSON)
+	}
+	for at := 512; at < len(data); at += 257 {
+		mutant := bytes.Clone(data)
+		mutant[at] ^= 4
+		if a := ask(mutant); a.Trusted || !bytes.Contains(a.JSON, []byte(`"trusted":false`)) {
+			t.Errorf("byte %d changed: %s", at, a.Headline)
+		}
+	}
+	for n := 512; n < len(data); n += 512 {
+		if a := ask(data[:n]); a.Trusted {
+			t.Errorf("cut after %d bytes: %s", n, a.Headline)
 		}
 	}
 }

@@ -154,6 +154,7 @@ func TestPage(t *testing.T) {
 	defer cancel()
 	b := open(ctx, t)
 	t.Run("records", func(t *testing.T) { b.records(ctx, t) })
+	t.Run("archives", func(t *testing.T) { b.archives(ctx, t) })
 	t.Run("wrong files", func(t *testing.T) { b.wrong(ctx, t) })
 	t.Run("large", func(t *testing.T) { b.large(ctx, t) })
 	t.Run("people", func(t *testing.T) { b.people(ctx, t) })
@@ -166,29 +167,19 @@ func TestPage(t *testing.T) {
 
 // digestOf is the verifier's digest in a report, which is the executable's and so not the
 // page's.
-var digestOf = regexp.MustCompile(`("verifier": "sworn [^ "]+) sha256:[0-9a-f]{64}"`)
+var digestOf = regexp.MustCompile(`("verifier": ?"sworn [^ "]+) sha256:[0-9a-f]{64}"`)
 
 // timeOf is the time of the verdict as of now.
-var timeOf = regexp.MustCompile(`"verdictNow": \{[^}]*"time": "([^"]+)"`)
+var timeOf = regexp.MustCompile(`"verdictNow": ?\{[^}]*"time": ?"([^"]+)"`)
 
 // commandLine is the report of the command line, but for the digest of its executable.
 func (b *bench) commandLine(ctx context.Context, t *testing.T, args ...string) (report []byte, at time.Time) {
 	t.Helper()
-	cmd := exec.CommandContext(ctx, b.sworn, append([]string{"verify", "--json"}, args...)...)
-	cmd.Dir = b.dir
-	out, err := cmd.Output()
-	var exit *exec.ExitError
-	if err != nil && (!errors.As(err, &exit) || exit.ExitCode() != 1) {
-		t.Fatalf("%v: %v", args, err)
+	report, at = b.archiveLine(ctx, t, args...)
+	if at.IsZero() {
+		t.Fatalf("%v: no time in %.300s", args, report)
 	}
-	m := timeOf.FindSubmatch(out)
-	if m == nil {
-		t.Fatalf("%v: no time in %.300s", args, out)
-	}
-	if at, err = time.Parse(time.RFC3339, string(m[1])); err != nil {
-		t.Fatal(err)
-	}
-	return digestOf.ReplaceAll(out, []byte(`$1"`)), at
+	return report, at
 }
 
 // write puts a golden folder or file beside the command line.
@@ -265,6 +256,68 @@ func (b *bench) records(ctx context.Context, t *testing.T) {
 		}
 	}
 	t.Logf("%d reports are the same bit for bit", compared)
+}
+
+// archives compares archives of records: whole, with a record changed, and cut short.
+func (b *bench) archives(ctx context.Context, t *testing.T) {
+	names := []string{"full.cer.json", "golden.cer.json", "page.cer.json"}
+	for _, name := range names {
+		b.write(t, "packed/"+name, golden(t, name))
+	}
+	for _, f := range rootFiles(t, "roots") {
+		b.write(t, f.Path, f.Data)
+	}
+	b.write(t, "policy.json", golden(t, "policy.json"))
+	cmd := exec.CommandContext(ctx, b.sworn, "archive", "-o", "whole.tar", "packed")
+	cmd.Dir = b.dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	whole, err := os.ReadFile(filepath.Join(b.dir, "whole.tar"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := bytes.Replace(whole, []byte("self-hosted"), []byte("self-hostee"), 1)
+	for what, data := range map[string][]byte{"whole": whole, "changed": changed, "cut": whole[:len(whole)-4096], "head": whole[:1024]} {
+		b.clear(ctx, t)
+		b.write(t, "a.tar", data)
+		args := []string{"--policy", "policy.json", "--roots", "roots", "--nonce", strings.TrimSpace(string(golden(t, "page.nonce"))), "a.tar"}
+		want, at := b.archiveLine(ctx, t, args...)
+		if at.IsZero() {
+			at = now
+		}
+		b.eval(ctx, t, fmt.Sprintf(`(Date.now = () => %d, document.getElementById("nonce").value = %q, true)`, at.UnixMilli(), args[5]), new(bool))
+		b.addRoots(ctx, t, rootFiles(t, "roots"))
+		b.drop(ctx, t, drop("a.tar", data), drop("policy.json", golden(t, "policy.json")))
+		var got string
+		b.eval(ctx, t, `(swornAnswer() || {}).json || ""`, &got)
+		status, problem := b.says(ctx, t)
+		if got != string(want) {
+			t.Fatalf("%s: the page says (%s; %s)\n%.2000s\nthe command line\n%.2000s", what, status, problem, got, want)
+		}
+		if strings.HasPrefix(status, "not trusted: archive: ") != (what != "whole") {
+			t.Errorf("%s: %s", what, status)
+		}
+	}
+}
+
+// archiveLine is what the command line says of an archive, but for the digest of its
+// executable, and when; of one in which there is no record it tells no time.
+func (b *bench) archiveLine(ctx context.Context, t *testing.T, args ...string) (report []byte, at time.Time) {
+	t.Helper()
+	cmd := exec.CommandContext(ctx, b.sworn, append([]string{"verify", "--json"}, args...)...)
+	cmd.Dir = b.dir
+	out, err := cmd.Output()
+	var exit *exec.ExitError
+	if err != nil && (!errors.As(err, &exit) || exit.ExitCode() != 1) {
+		t.Fatalf("%v: %v", args, err)
+	}
+	if m := timeOf.FindSubmatch(out); m != nil {
+		if at, err = time.Parse(time.RFC3339, string(m[1])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return digestOf.ReplaceAll(out, []byte(`$1"`)), at
 }
 
 // addRoots gives a folder, as its input does.

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -18,27 +17,10 @@ import (
 	"github.com/sworn-run/sworn/verifier"
 )
 
-// archiveReportType is the type of the last line about an archive for programs.
-const archiveReportType = "sworn.archive-report/v1"
-
 // archiveSummary is what is said of an archive after its records.
 type archiveSummary struct {
-	Type    string `json:"type"`
-	File    string `json:"file"`
-	Trusted bool   `json:"trusted"`
-	// Error says why the archive was not read to its end, or is none.
-	Error string `json:"error,omitempty"`
-	// Records were judged, TrustedRecords of them trusted.
-	Records        uint64 `json:"records,string"`
-	TrustedRecords uint64 `json:"trustedRecords,string"`
-	Sets           uint64 `json:"sets,string"`
-	// SHA256 is the digest of the archive.
-	SHA256 string `json:"sha256"`
-	// MadeBy is the program that made it, by its own word.
-	MadeBy string `json:"madeBy"`
+	verifier.ArchiveReport
 
-	// first is the first report that is not trusted.
-	first *verifier.Report
 	files int
 }
 
@@ -70,7 +52,7 @@ func (a *app) verifyArchive(ctx context.Context, in verifier.Input, f *verifyFla
 		return err
 	}
 	defer file.Close()
-	sum := &archiveSummary{Type: archiveReportType, File: name}
+	sum := &archiveSummary{ArchiveReport: verifier.ArchiveReport{File: name}}
 	hashed := make(chan error, 1)
 	go func() { hashed <- sum.hash(file) }()
 	r, err := newArchive(file)
@@ -83,11 +65,12 @@ func (a *app) verifyArchive(ctx context.Context, in verifier.Input, f *verifyFla
 	}
 	switch {
 	case errors.Is(err, archive.ErrForm):
-		sum.Error = line(err.Error())
+		sum.End(err.Error())
 	case err != nil:
 		return archiveError(name, err)
+	default:
+		sum.End("")
 	}
-	sum.Trusted = err == nil && sum.Records > 0 && sum.TrustedRecords == sum.Records
 	if err := a.printSummary(sum, f, in); err != nil {
 		return err
 	}
@@ -233,13 +216,7 @@ func recordText(f *verifyFlags, name, record string, r *verifier.Report) ([]byte
 		token, err := earOf(r, f.key, f.kid)
 		return []byte(token + "\n"), err
 	case f.format == formatJSON:
-		enc := json.NewEncoder(&b)
-		enc.SetEscapeHTML(false)
-		err := enc.Encode(struct {
-			File   string `json:"file"`
-			Record string `json:"record"`
-			*verifier.Report
-		}{name, record, r})
+		err := r.WriteArchiveJSON(&b, name, record)
 		return b.Bytes(), err
 	case f.explain:
 		b.WriteString(line(record) + ":\n")
@@ -262,7 +239,7 @@ func (a *app) take(r *archive.Reader, sum *archiveSummary, s *archive.Set, found
 			if err := r.Accept(s, j.record); err != nil {
 				return err
 			}
-			sum.count(s, j.report)
+			sum.Count(s.Number, j.report)
 			text.Write(j.text)
 		}
 		return nil
@@ -271,32 +248,12 @@ func (a *app) take(r *archive.Reader, sum *archiveSummary, s *archive.Set, found
 	return cmp.Or(err, printed)
 }
 
-// count counts a record.
-func (s *archiveSummary) count(set *archive.Set, r *verifier.Report) {
-	s.Records++
-	s.Sets = set.Number
-	if r.Trusted {
-		s.TrustedRecords++
-	} else if s.first == nil {
-		s.first = r
-	}
-}
-
 // printSummary prints what is said of all records.
 func (a *app) printSummary(s *archiveSummary, f *verifyFlags, in verifier.Input) error {
 	if f.format == formatJSON {
-		enc := json.NewEncoder(a.stdout)
-		enc.SetEscapeHTML(false)
-		return enc.Encode(s)
+		return s.WriteJSON(a.stdout)
 	}
-	first := fmt.Sprintf("all %d records are trusted", s.Records)
-	switch {
-	case s.Error != "":
-		first = fmt.Sprintf("not trusted: archive: %s; %d of the %d records before that are trusted", s.Error, s.TrustedRecords, s.Records)
-	case !s.Trusted:
-		first = fmt.Sprintf("not trusted: %d of %d records; %d are trusted", s.Records-s.TrustedRecords, s.Records, s.TrustedRecords)
-	}
-	rows := []string{line(first), fmt.Sprintf("  %d statements with their evidence", s.Sets)}
+	rows := []string{line(s.Headline()), fmt.Sprintf("  %d statements with their evidence", s.Sets)}
 	if s.MadeBy != "" {
 		rows = append(rows, "  made by "+line(s.MadeBy)+", as it says")
 	}
@@ -329,8 +286,8 @@ func (s *archiveSummary) hint(in verifier.Input) string {
 		return "get the file again, byte for byte, or from who made it"
 	case in.Policy == nil && s.files > 0:
 		return "what the archive carries was chosen by its maker: sworn archive --extract DIR, read the policy and the roots there, and give them with --policy and --roots"
-	case s.first != nil:
-		return hintAgainst(s.File, s.first, in)
+	case s.Refused != nil:
+		return hintAgainst(s.File, s.Refused, in)
 	default:
 		return noHint
 	}
