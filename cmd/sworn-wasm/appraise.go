@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -10,9 +11,11 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/sworn-run/sworn/cer"
 	"github.com/sworn-run/sworn/cer/archive"
 	"github.com/sworn-run/sworn/verifier"
 	"github.com/sworn-run/sworn/verifier/htmlreport"
+	"github.com/sworn-run/sworn/verifier/ledger"
 )
 
 // version is that of the command line.
@@ -61,6 +64,7 @@ const (
 	kindRecord  = "record"
 	kindPolicy  = "policy"
 	kindLedger  = "ledger"
+	kindOpening = "opening"
 	kindRoot    = "root"
 	kindNoRole  = "root without a role"
 	kindArchive = "archive"
@@ -86,6 +90,10 @@ func (f *file) kind() kind {
 		return kind{name: kindNoRole}
 	case bytes.HasPrefix(text, []byte("{")) && bytes.Contains(text[:min(len(text), 4096)], []byte(`"`+verifier.PolicyType+`"`)):
 		return kind{name: kindPolicy}
+	case bytes.HasPrefix(text, []byte(`{"entries":`)) && bytes.Contains(text, []byte(`"type":"`+ledger.Type+`"`)):
+		return kind{name: kindLedger}
+	case bytes.HasPrefix(text, []byte(`{"certificateHash":`)) && bytes.Contains(text, []byte(`"type":"`+cer.OpeningType+`"`)):
+		return kind{name: kindOpening}
 	default:
 		return kind{name: kindRecord}
 	}
@@ -108,6 +116,8 @@ type sorted struct {
 	records []file
 	archive *file
 	policy  *file
+	opening *file
+	ledgers []file
 	roots   []verifier.RootFile
 }
 
@@ -121,6 +131,13 @@ func (r *request) sort() (*sorted, error) {
 				return nil, &mistake{fmt.Sprintf("%s and %s are both policies", shown(s.policy.Path), shown(f.Path)), "keep one of them"}
 			}
 			s.policy = f
+		case kindLedger:
+			s.ledgers = append(s.ledgers, *f)
+		case kindOpening:
+			if s.opening != nil {
+				return nil, &mistake{fmt.Sprintf("%s and %s are both openings", shown(s.opening.Path), shown(f.Path)), "keep the one of the record"}
+			}
+			s.opening = f
 		case kindRoot:
 			s.roots = append(s.roots, verifier.RootFile{Path: k.role, Data: f.Data})
 		case kindNoRole:
@@ -152,19 +169,9 @@ func appraise(r *request) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	in := verifier.Input{Now: r.Now, Version: version}
-	if in.Nonce, err = nonce(r.Nonce); err != nil {
+	in, err := s.input(r)
+	if err != nil {
 		return nil, err
-	}
-	if len(s.roots) > 0 {
-		if in.Roots, err = verifier.NewTrustStore(s.roots); err != nil {
-			return nil, fmt.Errorf("the roots: %w", err)
-		}
-	}
-	if s.policy != nil {
-		if in.Policy, err = verifier.ParsePolicy(s.policy.Data); err != nil {
-			return nil, fmt.Errorf("%s: %w", shown(s.policy.Path), err)
-		}
 	}
 	if s.archive != nil {
 		return appraiseArchive(s.archive, in)
@@ -174,6 +181,42 @@ func appraise(r *request) (*answer, error) {
 		return nil, err
 	}
 	return show(s.records, reports)
+}
+
+// input is what the records are judged by.
+func (s *sorted) input(r *request) (in verifier.Input, err error) {
+	in = verifier.Input{Now: r.Now, Version: version}
+	if in.Nonce, err = nonce(r.Nonce); err != nil {
+		return in, err
+	}
+	if len(s.roots) > 0 {
+		if in.Roots, err = verifier.NewTrustStore(s.roots); err != nil {
+			return in, fmt.Errorf("the roots: %w", err)
+		}
+	}
+	for i := range s.ledgers {
+		f := &s.ledgers[i]
+		l, err := ledger.Open(f.Data, in.Roots.LedgerKeys())
+		if errors.Is(err, ledger.ErrSignature) {
+			return in, &mistake{fmt.Sprintf("%s: %v", shown(f.Path), err), "its signer's key stands in ledger/ of the folder of roots, if you trust it"}
+		}
+		if err != nil {
+			return in, fmt.Errorf("%s: %w", shown(f.Path), err)
+		}
+		in.Ledgers = append(in.Ledgers, l)
+	}
+	if s.policy != nil {
+		if in.Policy, err = verifier.ParsePolicy(s.policy.Data); err != nil {
+			return in, fmt.Errorf("%s: %w", shown(s.policy.Path), err)
+		}
+	}
+	if s.opening != nil {
+		if s.archive != nil || len(s.records) > 1 {
+			return in, &mistake{fmt.Sprintf("%s opens one record", shown(s.opening.Path)), "give the record that it is of alone"}
+		}
+		in.Opening = s.opening.Data
+	}
+	return in, nil
 }
 
 // judge verifies records one by one, or together where the policy holds them against each

@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,6 +14,7 @@ import (
 	"github.com/sworn-run/sworn/cer/archive"
 	"github.com/sworn-run/sworn/testdata"
 	"github.com/sworn-run/sworn/verifier"
+	"github.com/sworn-run/sworn/verifier/ledger"
 )
 
 var now = time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
@@ -214,6 +217,81 @@ func TestArchive(t *testing.T) {
 	for n := 512; n < len(data); n += 512 {
 		if a := ask(data[:n]); a.Trusted {
 			t.Errorf("cut after %d bytes: %s", n, a.Headline)
+		}
+	}
+}
+
+// TestLedger: a ledger whose key is among the roots is asked; one of another key is not
+// read, and one that was changed neither.
+func TestLedger(t *testing.T) {
+	private, public, err := ledger.GenerateKey(rand.Reader, "example.com/security")
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := ledger.Sign(&ledger.Document{
+		Type: ledger.Type, Name: "example.com/distrust", Version: "1", Issued: "2026-11-29",
+		Entries: []ledger.Entry{{
+			ID: "NO-TPM", Title: "every TPM", Class: ledger.ClassSoftware, Reason: "for a test", References: []string{},
+			Match: ledger.Selector{Formats: []string{"tpm"}},
+		}},
+	}, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(files ...file) (*answer, error) {
+		r := whole(t)
+		r.Files = append(r.Files, files...)
+		return appraise(r)
+	}
+	list, key := file{Path: "distrust.ledger", Data: data}, file{Path: "roots/ledger/example.pub", Data: []byte(public.String() + "\n")}
+	a, err := ask(list, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.Trusted || !strings.HasPrefix(a.Headline, "not trusted: ledger: NO-TPM (") {
+		t.Error(a.Headline)
+	}
+	var m *mistake
+	if a, err := ask(list); a != nil || !errors.As(err, &m) {
+		t.Errorf("without the key: %v, %v", a != nil, err)
+	}
+	for i := range data {
+		changed := file{Path: "distrust.ledger", Data: bytes.Clone(data)}
+		changed.Data[i] ^= 1
+		if a, err := ask(changed, key); err == nil && a.Trusted {
+			t.Fatalf("byte %d changed: %s", i, a.Headline)
+		}
+	}
+}
+
+// TestOpening: an opening of another record, or of several, opens none.
+func TestOpening(t *testing.T) {
+	b, err := fs.ReadFile(testdata.Vectors, "vectors/sworn/opening-all.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var vector struct{ Opening string }
+	if err := json.Unmarshal(b, &vector); err != nil {
+		t.Fatal(err)
+	}
+	opening := file{Path: "job.cer.json.opening.json", Data: []byte(vector.Opening)}
+	if k := opening.kind(); k.name != kindOpening {
+		t.Fatal(k)
+	}
+	r := whole(t)
+	r.Files = append(r.Files, opening)
+	a, err := appraise(r)
+	if err != nil || a.Trusted || !strings.HasPrefix(a.Headline, "not trusted: record.opening: ") {
+		t.Errorf("of another record: %+v, %v", a, err)
+	}
+	for name, more := range map[string]file{
+		"two openings": opening, "two records": {Path: "b.cer.json", Data: golden(t, "golden.cer.json")},
+	} {
+		r := whole(t)
+		r.Files = append(r.Files, opening, more)
+		var m *mistake
+		if a, err := appraise(r); a != nil || !errors.As(err, &m) || m.hint == "" {
+			t.Errorf("%s: %v, %v", name, a != nil, err)
 		}
 	}
 }
