@@ -152,7 +152,7 @@ func checkLedger(a *appraisal) outcome {
 	for i := range matches {
 		m := &matches[i]
 		if a.refuses(m) {
-			against = append(against, m.text())
+			against = append(against, m.text(a.tokenTime()))
 		} else if !slices.Contains(assumed, m.Entry.ID) {
 			assumed = append(assumed, m.Entry.ID)
 		}
@@ -165,7 +165,7 @@ func checkLedger(a *appraisal) outcome {
 	}
 	switch {
 	case len(against) > 0:
-		return failed(strings.Join(against, "; ")).with("no entry that applies, or a time stamp before its day", got)
+		return failed(strings.Join(against, "; ")).with(ledgerWants, got)
 	case unclear != "":
 		return unknown(unclear + ", so that no ledger can be held against it")
 	case len(a.in.judges) == 0:
@@ -173,15 +173,51 @@ func checkLedger(a *appraisal) outcome {
 	case len(assumed) > 0:
 		return passed(a.ledgerNames() + ": " + strings.Join(assumed, ", ") + " assumed not to have happened")
 	default:
-		return passed(a.ledgerNames() + ": no entry applies")
+		ok := passed(a.ledgerNames() + ": no entry applies")
+		if excused := a.excused(); excused != "" {
+			ok.Detail += ": " + excused
+			ok = ok.with(ledgerWants, excused)
+		}
+		return ok
 	}
 }
 
-// text says what the entry has against the evidence.
-func (m *ledgerMatch) text() string {
+// ledgerWants is what check ledger wants.
+const ledgerWants = "no entry that applies, or a time stamp before its day"
+
+// excused names the entries that would apply without the time stamp; "" if there is none.
+func (a *appraisal) excused() string {
+	stamped, ok := a.tokenTime()
+	if !ok {
+		return ""
+	}
+	var out []string
+	for i := range a.slots {
+		x := ledger.SubjectOf(a.slots[i].desc.Name, a.slots[i].claims)
+		for _, l := range a.in.judges {
+			for _, m := range l.Matches(x, time.Time{}) {
+				text := fmt.Sprintf("%s (%s)", m.Entry.ID, m.Entry.UnlessStampedBefore)
+				if m.Entry.UnlessStampedBefore != "" && !slices.Contains(out, text) {
+					out = append(out, text)
+				}
+			}
+		}
+	}
+	if out == nil {
+		return ""
+	}
+	return fmt.Sprintf("the time stamp, of %s, is of before the day of %s", stamped.UTC().Format(time.RFC3339), strings.Join(out, ", "))
+}
+
+// text says what the entry has against the evidence, which has a time stamp of that time,
+// or none.
+func (m *ledgerMatch) text(stamped time.Time, ok bool) string {
 	since := "of whatever age"
 	if d := m.Entry.UnlessStampedBefore; d != "" {
 		since = "unless a time stamp shows it to be older than " + d
+		if ok {
+			since += ", and the one here is of " + stamped.UTC().Format(time.RFC3339)
+		}
 	}
 	return fmt.Sprintf("%s (%s) distrusts %s evidence %s", m.Entry.ID, m.Entry.Title, m.what, since)
 }

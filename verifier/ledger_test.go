@@ -170,6 +170,13 @@ func TestLedgerStamped(t *testing.T) {
 		if tc.record == "trusted" && strings.Contains(r.Record.Headline, "E-1") {
 			t.Errorf("as of the record's time: %s", r.Record.Headline)
 		}
+		if stands := ", is of before the day of E-1 (" + next + ")"; tc.now == "not trusted" && tc.record == "trusted" &&
+			(len(r.Changes) != 1 || !strings.HasSuffix(r.Changes[0].Detail, stands)) {
+			t.Errorf("what changed: %+v", r.Changes)
+		}
+		if late := ", and the one here is of " + at.UTC().Format("2006-01-02T"); tc.before == day && (!strings.Contains(r.Record.Headline, late) || strings.Contains(r.Now.Headline, late)) {
+			t.Errorf("of a late time stamp: %s; %s", r.Record.Headline, r.Now.Headline)
+		}
 	}
 }
 

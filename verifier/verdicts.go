@@ -112,7 +112,11 @@ func changes(then, now []Check) []Change {
 			break
 		}
 		if a, b := &then[i], &now[i]; a.status != b.status && !strings.HasPrefix(a.ID, "time.") {
-			out = append(out, Change{ID: a.ID, Slot: b.Slot, Then: a.Status, Now: b.Status, Detail: b.Detail})
+			c := Change{ID: a.ID, Slot: b.Slot, Then: a.Status, Now: b.Status, Detail: b.Detail}
+			if a.ID == "ledger" && a.Got != "" {
+				c.Detail += "; " + a.Got
+			}
+			out = append(out, c)
 		}
 	}
 	return out
