@@ -47,9 +47,10 @@ type message struct {
 
 // Browser is a running Chromium. Its methods may be used by several goroutines.
 type Browser struct {
-	cmd  *exec.Cmd
-	to   *os.File
-	from *os.File
+	cmd     *exec.Cmd
+	profile string
+	to      *os.File
+	from    *os.File
 
 	mu      sync.Mutex
 	last    int
@@ -74,8 +75,8 @@ func Start(ctx context.Context, dir string) (*Browser, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBrowser, err)
 	}
-	b := &Browser{to: to, from: from, waiting: map[int]chan message{}, events: map[string][]message{}, gone: make(chan struct{})}
-	b.cmd = exec.CommandContext(ctx, path, "--headless=new", "--remote-debugging-pipe", "--user-data-dir="+filepath.Join(dir, "profile"),
+	b := &Browser{profile: filepath.Join(dir, "profile"), to: to, from: from, waiting: map[int]chan message{}, events: map[string][]message{}, gone: make(chan struct{})}
+	b.cmd = exec.CommandContext(ctx, path, "--headless=new", "--remote-debugging-pipe", "--user-data-dir="+b.profile,
 		// Tests may run as root, and then there is no sandbox; what is opened is a test's own.
 		"--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars", "--force-color-profile=srgb",
 		"--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -83,6 +84,7 @@ func Start(ctx context.Context, dir string) (*Browser, error) {
 	b.cmd.Env = append(os.Environ(), "HOME="+dir, "XDG_CONFIG_HOME="+dir, "XDG_CACHE_HOME="+dir)
 	b.cmd.ExtraFiles = []*os.File{in, out}
 	b.cmd.WaitDelay = 5 * time.Second
+	together(b.cmd)
 	if err := b.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBrowser, err)
 	}
@@ -91,7 +93,8 @@ func Start(ctx context.Context, dir string) (*Browser, error) {
 	return b, nil
 }
 
-// Close ends the browser.
+// Close ends the browser with all of its processes, and removes its profile, into which the
+// last of them write.
 func (b *Browser) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
@@ -101,7 +104,15 @@ func (b *Browser) Close() error {
 	_ = b.cmd.Wait()
 	_ = b.to.Close()
 	<-b.gone
-	return b.from.Close()
+	end(b.cmd)
+	err := b.from.Close()
+	for range 50 {
+		if os.RemoveAll(b.profile) == nil {
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	return err
 }
 
 // read takes what the browser says until it ends.
