@@ -3,12 +3,16 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"html"
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -327,7 +331,7 @@ func FuzzRecheckEarlier(f *testing.F) {
 func TestRecheckPage(t *testing.T) {
 	var b bytes.Buffer
 	w := newRowWriter(&b, &recheckFlags{format: formatHTML}, &recheckHead{Against: "x"})
-	evil := `"><img src=x onerror=alert(1)>{{.}}</style></script>`
+	evil := `"><img src=x onerror=alert(1)>{{.}}</style></script>` + "\x1b[31m\u202e\u200b\u2028"
 	r := kept(evil, "1", rowNotTrusted)
 	r.Headline, r.Why, r.Was, r.Change, r.SHA256 = evil, []string{evil}, evil, evil, evil
 	if err := errors.Join(
@@ -341,7 +345,20 @@ func TestRecheckPage(t *testing.T) {
 			t.Errorf("the page has %s", bad)
 		}
 	}
+	if strings.ContainsAny(strings.ReplaceAll(b.String(), "\n", ""), "\x1b\u202e\u200b\u2028") {
+		t.Error("the page has characters that are not seen, or reorder others")
+	}
+	if style := regexp.MustCompile(`(?s)<style>(.*)</style>`).FindStringSubmatch(b.String()); style == nil ||
+		!strings.Contains(html.UnescapeString(b.String()), fmt.Sprintf("'sha256-%s'", base64Of(style[1]))) {
+		t.Error("the policy is not of the style that is there")
+	}
 	if strings.Count(b.String(), "</style>") != 1 || strings.Count(b.String(), "&lt;img") < 10 {
 		t.Errorf("%s", b.String())
 	}
+}
+
+// base64Of is the SHA-256 of a text, in base64.
+func base64Of(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return base64.StdEncoding.EncodeToString(sum[:])
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"html/template"
@@ -139,27 +141,57 @@ func (w *htmlRows) row(r *recheckRow) error {
 
 func (w *htmlRows) sums(s *recheckSums) error { return pageEnd.Execute(w.w, s.text()) }
 
-// The page, in three pieces. Everything in it that is not of these lines is escaped.
+// rowStyle is the page's style sheet. On a narrow screen each row is a block.
+const rowStyle = `
+:root{color-scheme:light dark;--line:#c9d0d8;--pass:#eaf5ee;--fail:#fcecec;--none:#eceff2;--soft:#525b66}
+@media (prefers-color-scheme:dark){:root{--line:#3c444d;--pass:#16281e;--fail:#2f191a;--none:#23282e;--soft:#a9b3bd}}
+body{font:15px/1.45 system-ui,"Segoe UI",Roboto,"Liberation Sans","DejaVu Sans",sans-serif;margin:0 auto;padding:1.5rem 1rem;max-width:76rem;overflow-wrap:anywhere}
+h1{font-size:1.5rem;margin:0 0 .5rem}p{margin:.4rem 0}
+code{font:.82em/1.4 ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",monospace;color:var(--soft)}
+table{border-collapse:collapse;width:100%;margin:1rem 0}
+td,th{border-bottom:1px solid var(--line);padding:.4rem .6rem;text-align:left;vertical-align:top;font-weight:400}
+thead th{border-bottom:2px solid;font-weight:600}
+.verdict{white-space:nowrap;font-weight:600}
+.trusted .verdict{background:var(--pass)}.not-trusted .verdict{background:var(--fail)}.unreadable .verdict{background:var(--none)}
+bdi{unicode-bidi:isolate}
+@media (max-width:44rem){thead{display:none}tr,td,th{display:block;border:0}tr{border-bottom:1px solid var(--line);padding:.4rem 0}td,tbody th{padding:.15rem .4rem}}
+@media print{body{max-width:none;padding:0}tr{break-inside:avoid}}
+`
+
+// rowPolicy is the page's content security policy: that style sheet and nothing else.
+func rowPolicy() string {
+	sum := sha256.Sum256([]byte(rowStyle))
+	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; base-uri 'none'; form-action 'none'"
+}
+
+// rowTemplate parses a piece of the page. Everything in it that is not of these lines is
+// escaped; "line" makes what comes from files one printable line, without marks that
+// reorder what is read.
+func rowTemplate(text string) *template.Template {
+	return template.Must(template.New("").Funcs(template.FuncMap{
+		"line": line, "policy": rowPolicy, "style": func() template.CSS { return rowStyle },
+	}).Parse(text))
+}
+
+// The page, in three pieces.
 var (
-	pageHead = template.Must(template.New("head").Parse(`<!DOCTYPE html>
+	pageHead = rowTemplate(`<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>Records checked anew on {{.Time}}</title>
-<style>
-body{font:14px/1.4 sans-serif;margin:2em}table{border-collapse:collapse;width:100%}
-td,th{border:1px solid #bbb;padding:.3em .6em;text-align:left;vertical-align:top;overflow-wrap:anywhere}
-.trusted td:first-child{background:#dff0d8}.not-trusted td:first-child{background:#f2c4c4}.unreadable td:first-child{background:#e0e0e0}
-code{font-size:12px}
-</style></head><body>
+<meta http-equiv="Content-Security-Policy" content="{{policy}}">
+<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="referrer" content="no-referrer">
+<title>Records checked anew on {{line .Time}}</title>
+<style>{{style}}</style></head><body>
 <h1>Records checked anew</h1>
-<p>As of {{.Time}}{{if .Against}}, compared with {{.Against}}{{end}}. Ledgers: {{.Text}}.</p>
-<p>Policy <code>{{.Policy}}</code>, roots <code>{{.Roots}}</code>, <code>{{.Verifier}}</code></p>
-<table><thead><tr><th>verdict</th>{{if .Compared}}<th>change</th>{{end}}<th>record</th><th>why</th></tr></thead><tbody>
-`))
-	pageRow = template.Must(template.New("row").Parse(`<tr class="{{.Class}}"><td>{{.Status}}</td>{{if .Compared}}<td>{{.Change}}{{if .Was}}, was {{.Was}}{{end}}</td>{{end}}<td>{{.Path}}{{if .SHA256}}<br><code>{{.SHA256}}</code>{{end}}</td><td>{{range $i, $l := .Lines}}{{if $i}}<br>{{end}}{{$l}}{{end}}</td></tr>
-`))
-	pageEnd = template.Must(template.New("end").Parse(`</tbody></table>
-<p>{{.}}</p>
+<p>As of {{line .Time}}{{if .Against}}, compared with <bdi>{{line .Against}}</bdi>{{end}}. Ledgers: {{line .Text}}.</p>
+<p>Policy <code>{{line .Policy}}</code>, roots <code>{{line .Roots}}</code>, <code>{{line .Verifier}}</code></p>
+<table><thead><tr><th scope="col">verdict</th>{{if .Compared}}<th scope="col">change</th>{{end}}<th scope="col">record</th><th scope="col">why</th></tr></thead><tbody>
+`)
+	pageRow = rowTemplate(`<tr class="{{.Class}}"><td class="verdict">{{line .Status}}</td>{{if .Compared}}<td>{{line .Change}}{{if .Was}}, was {{line .Was}}{{end}}</td>{{end}}` +
+		`<th scope="row"><bdi>{{line .Path}}</bdi>{{if .SHA256}}<br><code>{{line .SHA256}}</code>{{end}}</th>` +
+		`<td>{{range $i, $l := .Lines}}{{if $i}}<br>{{end}}<bdi>{{line $l}}</bdi>{{end}}</td></tr>
+`)
+	pageEnd = rowTemplate(`</tbody></table>
+<p>{{line .}}</p>
 </body></html>
-`))
+`)
 )
