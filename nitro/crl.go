@@ -35,7 +35,10 @@ type list struct {
 // revocation judges the certificates of an established chain by the lists that they
 // name. The root is not asked: who trusts it has decided.
 func revocation(chain []*x509.Certificate, collateral []attest.Collateral, at time.Time) (attest.Finding, []attest.Use) {
-	lists := parseLists(collateral)
+	lists, all := parseLists(collateral, chain)
+	if !all {
+		return attest.Finding{Status: attest.Failed, Detail: fmt.Sprintf("more than %d revocation lists in the name of issuers in the chain", maxCRLs)}, nil
+	}
 	out := attest.Finding{Status: attest.Passed, Detail: "the issuers publish no revocation (no CRL distribution point in the signed certificates)"}
 	var used []attest.Use
 	for i, c := range chain[:len(chain)-1] {
@@ -43,9 +46,10 @@ func revocation(chain []*x509.Certificate, collateral []attest.Collateral, at ti
 			continue
 		}
 		l, problem := choose(lists, c, chain[i+1], at)
-		// A later list says what is known now of the time asked for.
+		// A later list counts too, whether it has run out before the one that was chosen, or
+		// says what is known now of the time asked for.
 		if slices.ContainsFunc(lists, func(x list) bool {
-			return (x.crl.ThisUpdate.After(at) || l != nil && x.index == l.index) && x.revokes(c, chain[i+1], at)
+			return (l == nil || x.index == l.index || x.crl.ThisUpdate.After(l.crl.ThisUpdate)) && x.revokes(c, chain[i+1], at)
 		}) {
 			out = attest.Finding{Status: attest.Failed, Detail: "the certificate of " + subject(c) + " is revoked"}
 		}
@@ -72,7 +76,8 @@ func revocation(chain []*x509.Certificate, collateral []attest.Collateral, at ti
 // signatures alone.
 func (d *document) spares(collateral []attest.Collateral, used []attest.Use) []attest.Use {
 	var out []attest.Use
-	for _, l := range parseLists(collateral) {
+	lists, _ := parseLists(collateral, d.chain)
+	for _, l := range lists {
 		if slices.ContainsFunc(used, func(u attest.Use) bool { return u.Index == l.index }) {
 			continue
 		}
@@ -99,19 +104,25 @@ func publishes(c *x509.Certificate) bool {
 	return false
 }
 
-// parseLists reads the revocation lists among the collateral. What is none, too long, or
-// has anything behind it, is no list.
-func parseLists(collateral []attest.Collateral) []list {
-	var out []list
+// parseLists reads the revocation lists among the collateral that are in the name of an
+// issuer in the chain. What is none, too long, or has anything behind it, is no list. It
+// stops, with all false, at more than maxCRLs: what is left out might revoke.
+func parseLists(collateral []attest.Collateral, chain []*x509.Certificate) (out []list, all bool) {
 	for i := range collateral {
-		if collateral[i].Kind != attest.CollateralCRL || len(collateral[i].Data) > maxCRL || len(out) == maxCRLs {
+		if collateral[i].Kind != attest.CollateralCRL || len(collateral[i].Data) > maxCRL {
 			continue
 		}
-		if crl, err := x509.ParseRevocationList(bytes.Clone(collateral[i].Data)); err == nil && len(crl.Raw) == len(collateral[i].Data) {
-			out = append(out, list{i, crl})
+		crl, err := x509.ParseRevocationList(bytes.Clone(collateral[i].Data))
+		if err != nil || len(crl.Raw) != len(collateral[i].Data) ||
+			!slices.ContainsFunc(chain, func(c *x509.Certificate) bool { return bytes.Equal(c.RawSubject, crl.RawIssuer) }) {
+			continue
 		}
+		if len(out) == maxCRLs {
+			return out, false
+		}
+		out = append(out, list{i, crl})
 	}
-	return out
+	return out, true
 }
 
 // choose returns the newest list that the issuer of c signed, covers c, and is current

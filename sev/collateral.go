@@ -17,8 +17,9 @@ import (
 const notCollateral = -1
 
 // maxChecked is how many signatures of one appraisal are verified. A chain with its list
-// has four; a capsule full of certificates of one name could ask for ten thousands, and
-// those beyond the bound count as wrong.
+// has four; a capsule full of certificates of one name could ask for ten thousands. Those
+// beyond the bound count as wrong, and the report is refused: what was not looked at might
+// be the list that revokes.
 const maxChecked = 512
 
 // certificate is one that may stand in a chain.
@@ -62,8 +63,9 @@ type anchor struct {
 // gather sorts what is there. Items that do not parse, or are of other kinds, count
 // for nothing: they serve no purpose and are not among [attest.Claims.Used].
 func gather(items []attest.Collateral, anchors *attest.Anchors, cache *Cache, at time.Time) (*material, error) {
-	if len(items) > limits.CollateralItems {
-		return nil, fmt.Errorf("%d collateral items, limit %d: %w", len(items), limits.CollateralItems, attest.ErrForm)
+	// What a capsule carries, and as much again that the relying party has.
+	if len(items) > 2*limits.CollateralItems {
+		return nil, fmt.Errorf("%d collateral items, limit %d: %w", len(items), 2*limits.CollateralItems, attest.ErrForm)
 	}
 	m := &material{cache: cache, at: at, verified: map[[32]byte]bool{}}
 	for i := range items {

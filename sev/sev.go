@@ -160,7 +160,11 @@ func (s Scheme) Verify(ev *attest.Evidence, anchors *attest.Anchors, at time.Tim
 	if err := p.checkMode(); err != nil {
 		return nil, fmt.Errorf("checking the report: %w", err)
 	}
-	return p.claims(m, m.chain(all, anchors), all), nil
+	claims := p.claims(m, m.chain(all, anchors), all)
+	if m.checked > maxChecked {
+		return nil, fmt.Errorf("the collateral asks for more than %d signatures to be verified: %w", maxChecked, attest.ErrForm)
+	}
+	return claims, nil
 }
 
 // reportOf parses the one part.

@@ -259,7 +259,7 @@ func TestArguments(t *testing.T) {
 		"another part":   {&attest.Evidence{Format: Format, Parts: []attest.Part{{Name: "quote", Data: part.Data}}}, testTime, attest.ErrForm},
 		"no certificate": {&attest.Evidence{Format: Format, Parts: good.Parts}, testTime, attest.ErrNoKey},
 		"much collateral": {
-			&attest.Evidence{Format: Format, Parts: good.Parts, Collateral: make([]attest.Collateral, 257)}, testTime, attest.ErrForm,
+			&attest.Evidence{Format: Format, Parts: good.Parts, Collateral: make([]attest.Collateral, 513)}, testTime, attest.ErrForm,
 		},
 	} {
 		claims, err := Scheme{}.Verify(test.ev, maker.anchors(), test.at)

@@ -47,7 +47,8 @@ type appraiser struct {
 	lists        []list
 	documents    map[string][]*document
 	unread       map[string]error
-	signers      []*supplied // Those that the documents rely on.
+	crowded      map[string]bool // Kinds of which there are more than are looked at.
+	signers      []*supplied     // Those that the documents rely on.
 	used         map[int]attest.Use
 }
 
@@ -56,7 +57,8 @@ type appraiser struct {
 // over, and so is what does not parse, or is not signed by whom it should be: it
 // counts for nothing and is not among those used. Where several items serve the same
 // purpose the newest valid one counts alone: of documents, that with the highest
-// evaluation number, then the latest date of issue.
+// evaluation number, then the latest date of issue. Where there are more of them than are
+// looked at, none counts.
 //
 // The error wraps [attest.ErrArgument] for a zero time, and [attest.ErrSignature] if
 // the PCK does not vouch for the QE, the QE not for the attestation key, or this not
@@ -68,7 +70,7 @@ func (q *Quote) Appraise(items []attest.Collateral, anchors *attest.Anchors, at 
 	if err := q.verify(); err != nil {
 		return nil, err
 	}
-	a := &appraiser{q: q, at: at, documents: map[string][]*document{}, unread: map[string]error{}, used: map[int]attest.Use{}}
+	a := &appraiser{q: q, at: at, documents: map[string][]*document{}, unread: map[string]error{}, crowded: map[string]bool{}, used: map[int]attest.Use{}}
 	a.sort(items)
 	out := a.appraise(anchors)
 	out.Spare = a.spares()
@@ -106,17 +108,31 @@ func (a *appraiser) sort(items []attest.Collateral) {
 				a.lists = append(a.lists, list{l, i})
 			}
 		case attest.CollateralTCBInfo, attest.CollateralQEIdentity:
-			if len(a.documents[c.Kind]) == maxDocuments {
-				continue
-			}
 			d, err := parseDocument(c, i)
 			if err != nil {
 				a.unread[c.Kind] = err
 				continue
 			}
-			a.documents[c.Kind] = append(a.documents[c.Kind], d)
+			a.add(c.Kind, d)
 		}
 	}
+}
+
+// add keeps a document. Those of other platforms only explain why there is none, so that
+// some are enough. Of more than maxDocuments of this one, none counts: those that are
+// left out might be the newest, and who carries the record would choose which.
+func (a *appraiser) add(kind string, d *document) {
+	fits, n := a.fits(d), 0
+	for _, o := range a.documents[kind] {
+		if a.fits(o) == fits {
+			n++
+		}
+	}
+	if n < maxDocuments {
+		a.documents[kind] = append(a.documents[kind], d)
+		return
+	}
+	a.crowded[kind] = a.crowded[kind] || fits
 }
 
 // use notes that an item was relied on.
@@ -237,6 +253,12 @@ func (a *appraiser) choose(kind string, signers []*supplied) (*document, attest.
 	name := "TCB info"
 	if kind == attest.CollateralQEIdentity {
 		name = "QE identity"
+	}
+	switch {
+	case a.crowded[kind]:
+		return nil, attest.Finding{Status: attest.Failed, Detail: fmt.Sprintf("more than %d items of %s of %s", maxDocuments, name, a.subjectOf(kind))}
+	case a.crowded[attest.CollateralCertificate]:
+		return nil, attest.Finding{Status: attest.Failed, Detail: fmt.Sprintf("more than %d certificates of keys that sign a %s", maxSigners, name)}
 	}
 	var best *document
 	var bestRank rank

@@ -298,7 +298,8 @@ func TestRevocation(t *testing.T) {
 		"a list behind it": {with(3, attest.Collateral{Kind: attest.CollateralCRL, Data: slices.Concat(list(f.CA).Data, list(f.CA, pck).Data)}), attest.NotEstablished},
 		"newer says so":    {with(3, of(f.CA, day(-9), day(9)), of(f.CA, day(-1), day(9), pck)), attest.Failed},
 		"older said so":    {with(3, of(f.CA, day(-9), day(9), pck), of(f.CA, day(-1), day(9))), attest.Passed},
-		"newer is stale":   {with(3, of(f.CA, day(-9), day(9)), of(f.CA, day(-5), day(-1), pck)), attest.Passed},
+		"newer is stale":   {with(3, of(f.CA, day(-9), day(9)), of(f.CA, day(-5), day(-1), pck)), attest.Failed},
+		"older is stale":   {with(3, of(f.CA, day(-5), day(9)), of(f.CA, day(-9), day(-1), pck)), attest.Passed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := f.appraise(t, tc.items)
@@ -418,25 +419,34 @@ func TestSigners(t *testing.T) {
 }
 
 // TestManySigners: who supplies signers and documents in numbers makes nobody try each by
-// each; those beyond the limits count for nothing.
+// each, and brings none to count by leaving others out.
 func TestManySigners(t *testing.T) {
 	f := newFixture(t, true)
 	var items []attest.Collateral
 	for i := range maxSigners {
 		c := *f.Signer.Cert
-		c.SerialNumber, c.RawSubject = big.NewInt(int64(i+1)), nil
+		c.SerialNumber, c.RawSubject = big.NewInt(int64(i+100)), nil
 		items = append(items, attest.Collateral{Kind: attest.CollateralCertificate, Data: must(f.Sign(&f.Root, &c, f.Signer.Key))(t).Cert.Raw})
 	}
-	if a := f.appraise(t, slices.Concat(items[1:], f.items)); !a.passes() || len(a.Used)+len(a.Spare) != len(items)-1+len(f.items) {
+	twice := slices.Concat(items[1:], items[1:], f.items)
+	if a := f.appraise(t, twice); !a.passes() || len(a.Used)+len(a.Spare) != len(twice) {
 		t.Errorf("within the limit: %+v", a)
 	}
-	if a := f.appraise(t, slices.Concat(items, f.items)); !a.passes() || len(a.Used)+len(a.Spare) != len(items)+len(f.items)-1 {
+	if a := f.appraise(t, slices.Concat(items, f.items)); a.passes() || a.Coherent.Status != attest.Failed || a.TCB.Status != "" {
 		t.Errorf("a signer more: %+v", a)
 	}
 	i := slices.IndexFunc(f.items, func(c attest.Collateral) bool { return c.Kind == attest.CollateralTCBInfo })
 	documents := slices.Repeat([]attest.Collateral{f.items[i]}, maxDocuments)
-	if a := f.appraise(t, slices.Concat(f.items, documents)); !a.passes() || len(a.Used)+len(a.Spare) != len(f.items)+maxDocuments-1 {
+	if a := f.appraise(t, slices.Concat(f.items, documents[1:])); !a.passes() || len(a.Used)+len(a.Spare) != len(f.items)+maxDocuments-1 {
+		t.Errorf("documents within the limit: %+v", a)
+	}
+	if a := f.appraise(t, slices.Concat(f.items, documents)); a.passes() || a.Coherent.Status != attest.Failed || a.TCB.Status != "" {
 		t.Errorf("a document more: %+v", a)
+	}
+	// Those of other platforms, which a relying party has in the same folder, do no harm.
+	other := f.with(t, func(i *dcaptest.TCBInfo, _ *dcaptest.QEIdentity) { i.FMSPC = "010203040506" })
+	if a := f.appraise(t, slices.Concat(slices.Repeat(other[i:i+1], 2*maxDocuments), f.items)); !a.passes() {
+		t.Errorf("many of other platforms: %+v", a)
 	}
 }
 

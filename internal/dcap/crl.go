@@ -90,10 +90,11 @@ func sortNewest[T any](s []T, key func(T) (valid bool, from time.Time, index int
 // revoked reports whether one of the issuer's lists names c: by its serial number, or by
 // that of another certificate of the same issuer for the same key, as far as one is
 // there. Beside the list that counts, which may have run out and still says who was
-// revoked, later ones say what is known now of the time asked for.
+// revoked, later ones do, whether they have run out before it, or say what is known now of
+// the time asked for.
 func (a *appraiser) revoked(all []*list, chosen *list, c *x509.Certificate) bool {
 	return slices.ContainsFunc(all, func(l *list) bool {
-		if l != chosen && !l.ThisUpdate.After(a.at) {
+		if l != chosen && chosen != nil && !l.ThisUpdate.After(chosen.ThisUpdate) {
 			return false
 		}
 		return attest.Revokes(l.RevocationList, c.SerialNumber, a.at) || slices.ContainsFunc(a.certificates, func(s supplied) bool {

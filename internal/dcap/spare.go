@@ -27,6 +27,7 @@ func (a *appraiser) spares() []attest.Use {
 		s := &a.certificates[i]
 		switch {
 		case sameHolder(s.Certificate, ca) && issued(s.Certificate, root), sameHolder(s.Certificate, root) && issued(s.Certificate, root):
+		case slices.ContainsFunc(signers, func(o *supplied) bool { return o.Equal(s.Certificate) }):
 		case len(signers) < maxSigners && entity(s.Certificate, nameSigning) == "" && issued(s.Certificate, root):
 			signers = append(signers, s)
 		default:

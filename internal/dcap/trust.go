@@ -179,19 +179,23 @@ func (a *appraiser) useCertificate(s *supplied) {
 	a.use(s.index, "certificate of "+subject(s.Certificate), s.NotBefore, s.NotAfter)
 }
 
-// findSigners returns the certificates of TCB signing keys that the root issued, the
-// first maxSigners of them: those that are valid first, and of these the newest first.
+// findSigners returns the certificates of TCB signing keys that the root issued, each once:
+// those that are valid first, and of these the newest first. Where there are more than
+// maxSigners, no document counts.
 func (a *appraiser) findSigners() []*supplied {
 	var out []*supplied
 	root := a.q.chain[2]
 	for i := range a.certificates {
 		s := &a.certificates[i]
+		same := func(o *supplied) bool { return o.Equal(s.Certificate) }
+		if slices.ContainsFunc(out, same) || entity(s.Certificate, nameSigning) != "" || !issued(s.Certificate, root) {
+			continue
+		}
 		if len(out) == maxSigners {
+			a.crowded[attest.CollateralCertificate] = true
 			break
 		}
-		if entity(s.Certificate, nameSigning) == "" && issued(s.Certificate, root) {
-			out = append(out, s)
-		}
+		out = append(out, s)
 	}
 	sortNewest(out, func(s *supplied) (bool, time.Time, int) { return within(s.Certificate, a.at), s.NotBefore, s.index })
 	return out
