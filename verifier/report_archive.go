@@ -79,7 +79,7 @@ func (r *Report) WriteArchiveJSON(w io.Writer, file, record string) error {
 
 // writeLine writes one line of JSON.
 func writeLine(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
+	enc := json.NewEncoder(PrintableJSON(w))
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(v); err != nil {
 		return fmt.Errorf("writing the report: %w", err)

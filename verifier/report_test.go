@@ -3,6 +3,7 @@ package verifier_test
 import (
 	"bytes"
 	"embed"
+	"encoding/json"
 	"errors"
 	"flag"
 	"os"
@@ -179,6 +180,7 @@ func TestHostileText(t *testing.T) {
 					wantSafe(t, reportText(t, r, explain), 96<<10)
 				}
 				wantSafe(t, r.Headline, 1<<10)
+				wantSafeJSON(t, r)
 			}
 		})
 	}
@@ -209,6 +211,29 @@ func wantSafe(t *testing.T, text string, limit int) {
 	}
 	if strings.Contains(text, "\ntrusted") || strings.Contains(text, "\n trusted") {
 		t.Errorf("the record writes a line of its own: %.300q", text)
+	}
+}
+
+// wantSafeJSON wants the JSON of a report to be printable and to say the same as without.
+func wantSafeJSON(t *testing.T, r *verifier.Report) {
+	t.Helper()
+	var out bytes.Buffer
+	if err := r.WriteJSON(&out, hostile, true); err != nil {
+		t.Fatal(err)
+	}
+	if i := bytes.IndexFunc(out.Bytes(), func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }); i >= 0 {
+		t.Fatalf("%q", out.Bytes()[max(0, i-40):i+8])
+	}
+	var got struct {
+		File string
+		verifier.Report
+	}
+	if err := json.Unmarshal(out.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	var again bytes.Buffer
+	if err := got.WriteJSON(&again, got.File, true); err != nil || got.File != hostile || !bytes.Equal(out.Bytes(), again.Bytes()) {
+		t.Errorf("read and written again it is another: %v", err)
 	}
 }
 

@@ -7,12 +7,13 @@ import (
 	"strings"
 
 	"github.com/sworn-run/sworn/attest"
+	"github.com/sworn-run/sworn/verifier"
 	"github.com/sworn-run/sworn/verifier/appraise"
 )
 
 // writeJSON writes one value, on one line if indent is empty.
 func writeJSON(w io.Writer, v any, indent string) error {
-	enc := json.NewEncoder(w)
+	enc := json.NewEncoder(verifier.PrintableJSON(w))
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", indent)
 	return enc.Encode(v)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/sworn-run/sworn/verifier"
 )
 
 // finding is one line of `sworn doctor`.
@@ -57,7 +58,7 @@ func (a *app) printFinding(f finding, asJSON bool) error {
 		f.Change = ""
 	}
 	if asJSON {
-		enc := json.NewEncoder(a.stdout)
+		enc := json.NewEncoder(verifier.PrintableJSON(a.stdout))
 		enc.SetEscapeHTML(false)
 		return enc.Encode(f)
 	}

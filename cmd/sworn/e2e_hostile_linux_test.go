@@ -105,7 +105,16 @@ func TestInspectIsPrintable(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.write(t, "hostile.cer.json", string(file))
-	for _, args := range [][]string{{"inspect"}, {"verify", "--explain"}} {
+	for _, args := range [][]string{
+		{"inspect"},
+		{"inspect", "--json"},
+		{"inspect", "--pretty"},
+		{"verify", "--explain"},
+		{"verify", "--json"},
+		{"verify", "--format", "html"},
+		{"export", "--to", "in-toto"},
+		{"export", "--to", "cmw"},
+	} {
 		d := m.do(t, append(args, m.path("hostile.cer.json"))...)
 		if i := strings.IndexFunc(d.out+d.err, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }); i >= 0 || d.out == "" {
 			t.Errorf("%v: %q", args, (d.out + d.err)[max(0, i-40):])

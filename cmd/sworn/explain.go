@@ -60,7 +60,7 @@ func (a *app) explainOne(e *verifier.Explanation, i int, full, asJSON bool) erro
 	var err error
 	switch {
 	case asJSON:
-		enc := json.NewEncoder(a.stdout)
+		enc := json.NewEncoder(verifier.PrintableJSON(a.stdout))
 		enc.SetEscapeHTML(false)
 		err = enc.Encode(struct {
 			verifier.Explanation

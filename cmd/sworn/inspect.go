@@ -5,9 +5,6 @@ import (
 	"fmt"
 	"os"
 	"strconv"
-	"strings"
-	"unicode"
-	"unicode/utf16"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/spf13/cobra"
@@ -15,6 +12,7 @@ import (
 	"github.com/sworn-run/sworn/attest"
 	"github.com/sworn-run/sworn/cer"
 	"github.com/sworn-run/sworn/internal/limits"
+	"github.com/sworn-run/sworn/verifier"
 )
 
 func (a *app) inspectCommand() *cobra.Command {
@@ -109,18 +107,7 @@ func (a *app) pretty(file []byte) error {
 	if err := v.Indent(jsontext.WithIndent("  ")); err != nil {
 		return err
 	}
-	// What no terminal should be sent stands in strings alone, which may escape it.
-	var b strings.Builder
-	for _, r := range string(v) {
-		if r == '\n' || unicode.IsPrint(r) {
-			b.WriteRune(r)
-			continue
-		}
-		for _, unit := range utf16.Encode([]rune{r}) {
-			fmt.Fprintf(&b, `\u%04x`, unit)
-		}
-	}
-	_, err := fmt.Fprintln(a.stdout, b.String())
+	_, err := fmt.Fprintln(verifier.PrintableJSON(a.stdout), string(v))
 	return err
 }
 

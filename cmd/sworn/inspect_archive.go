@@ -135,7 +135,7 @@ func treeSet(t *treeWriter, s *archive.Set, c *cer.Capsule) {
 
 // writeLine writes the tree for programs on one line.
 func (t *treeWriter) writeLine(w io.Writer, kind string) error {
-	enc := json.NewEncoder(w)
+	enc := json.NewEncoder(verifier.PrintableJSON(w))
 	enc.SetEscapeHTML(false)
 	return enc.Encode(inspectJSON{inspectType, kind, t.sections})
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/sworn-run/sworn/verifier"
 )
 
 // inspectType is the type of what `sworn inspect --json` prints.
@@ -79,7 +81,7 @@ func writeNodes(b *strings.Builder, nodes []*node, depth int) {
 
 // writeJSON writes the tree for programs.
 func (t *treeWriter) writeJSON(w io.Writer, kind string) error {
-	enc := json.NewEncoder(w)
+	enc := json.NewEncoder(verifier.PrintableJSON(w))
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
 	return enc.Encode(inspectJSON{inspectType, kind, t.sections})

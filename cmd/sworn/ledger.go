@@ -59,7 +59,7 @@ digest, entries}.`,
 				return err
 			}
 			if asJSON {
-				enc := json.NewEncoder(a.stdout)
+				enc := json.NewEncoder(verifier.PrintableJSON(a.stdout))
 				enc.SetEscapeHTML(false)
 				enc.SetIndent("", "  ")
 				return enc.Encode(s)
@@ -281,7 +281,7 @@ func (a *app) checkLedger(name string, asJSON bool) error {
 	}
 	problems := ledgerProblems(d)
 	if asJSON {
-		err = json.NewEncoder(a.stdout).Encode(struct {
+		err = json.NewEncoder(verifier.PrintableJSON(a.stdout)).Encode(struct {
 			File     string   `json:"file"`
 			Name     string   `json:"name"`
 			Version  string   `json:"version"`

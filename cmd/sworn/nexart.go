@@ -14,6 +14,7 @@ import (
 	"github.com/sworn-run/sworn/cer"
 	"github.com/sworn-run/sworn/cer/nexart"
 	"github.com/sworn-run/sworn/internal/limits"
+	"github.com/sworn-run/sworn/verifier"
 )
 
 // maxStepID is how much of a stepId is shown, in bytes.
@@ -156,7 +157,7 @@ func writeNexartJSON(w io.Writer, name string, r *nexart.Report) error {
 		name, r.Verdict.String(), r.Integrity.String(), r.Receipt.String(), r.Envelope.String(),
 		texts(r.Codes), texts(r.Notes),
 	}
-	enc := json.NewEncoder(w)
+	enc := json.NewEncoder(verifier.PrintableJSON(w))
 	enc.SetEscapeHTML(false)
 	return enc.Encode(v)
 }

@@ -242,7 +242,7 @@ func (a *app) listFields(f *openFlags, record string, rt *cer.Runtime, o *cer.Op
 		fields = append(fields, x)
 	}
 	if f.asJSON {
-		enc := json.NewEncoder(a.stdout)
+		enc := json.NewEncoder(verifier.PrintableJSON(a.stdout))
 		enc.SetEscapeHTML(false)
 		return enc.Encode(struct {
 			Record          string  `json:"record"`

@@ -140,7 +140,7 @@ func (a *app) checkPolicy(name string, asJSON bool) error {
 	}
 	weak, digest := p.Lint(), p.Digest()
 	if asJSON {
-		enc := json.NewEncoder(a.stdout)
+		enc := json.NewEncoder(verifier.PrintableJSON(a.stdout))
 		enc.SetEscapeHTML(false)
 		return enc.Encode(struct {
 			File       string   `json:"file"`

@@ -10,6 +10,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/sworn-run/sworn/verifier"
 )
 
 // rowWriter writes what recheck finds, as it comes.
@@ -23,7 +25,7 @@ type rowWriter interface {
 func newRowWriter(w io.Writer, f *recheckFlags, head *recheckHead) rowWriter {
 	switch f.format {
 	case formatJSON:
-		enc := json.NewEncoder(w)
+		enc := json.NewEncoder(verifier.PrintableJSON(w))
 		enc.SetEscapeHTML(false)
 		return &jsonRows{enc}
 	case formatHTML:

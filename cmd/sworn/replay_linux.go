@@ -263,7 +263,7 @@ func (a *app) answer(f *replayFlags, r *replayed) error {
 	var out bytes.Buffer
 	switch {
 	case f.asJSON:
-		enc := json.NewEncoder(&out)
+		enc := json.NewEncoder(verifier.PrintableJSON(&out))
 		enc.SetEscapeHTML(false)
 		if err := enc.Encode(r); err != nil {
 			return err

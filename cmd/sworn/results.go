@@ -174,7 +174,7 @@ func (a *app) export(ctx context.Context, f *exportFlags, name string) error {
 	if err != nil {
 		return wrap(err, hintAgainst(name, r, in))
 	}
-	if _, err := fmt.Fprintf(a.stdout, "%s\n", out); err != nil {
+	if _, err := fmt.Fprintf(verifier.PrintableJSON(a.stdout), "%s\n", out); err != nil {
 		return err
 	}
 	if !r.Trusted {

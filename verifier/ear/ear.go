@@ -106,8 +106,11 @@ func New(r *verifier.Report, now time.Time) (*Result, error) {
 		return nil, fmt.Errorf("no report, or no time: %w", ErrArgument)
 	}
 	checks, at := r.Checks, r.Now.Time
-	if r.Trusted && r.Now.Status != "trusted" && r.Record.Status == "trusted" {
+	switch {
+	case r.Decides == "record":
 		checks, at = r.RecordChecks, r.Record.Time
+	case r.Decides == "at" && r.Hypothetical != nil:
+		at = r.Hypothetical.Time // Checks are those of then.
 	}
 	a := Appraisal{
 		Status: status(r), Vector: vector(checks, r), Headline: r.Headline, Assuming: slices.Clone(r.Assuming), Capsule: r.Capsule,
@@ -267,7 +270,8 @@ func vector(checks []verifier.Check, r *verifier.Report) Vector {
 	return v
 }
 
-// opaque claims what the formats of all slots give, where the job could not leave it.
+// opaque claims what the formats of all slots give, where the job could not leave it, and
+// where it ran on the machine that has it.
 func opaque(checks []verifier.Check, r *verifier.Report) int {
 	genuine := worst(checks, "slot.signature", "slot.mode")
 	if genuine != passed || len(r.Summary.Evidence) == 0 {
@@ -288,7 +292,7 @@ func opaque(checks []verifier.Check, r *verifier.Report) int {
 	if best == 0 {
 		return 0
 	}
-	return max(best, values{2, 32, 96, 96}.of(worst(checks, "compute.inside")))
+	return max(best, values{2, 32, 96, 96}.of(worst(checks, "compute.inside", "composite.same-machine")))
 }
 
 // Tier returns the tier of one number of a vector (AR4SI, section 2.3.2).

@@ -91,6 +91,7 @@ func TestVector(t *testing.T) {
 		"swap":                    {set("protection.memory", "failed", ""), with(func(v *ear.Vector) { v.Configuration = 96 })},
 		"open root":               {set("components.closed", "failed", "why"), with(func(v *ear.Vector) { v.FileSystem = 32 })},
 		"a device":                {set("compute.inside", "failed", ""), with(func(v *ear.Vector) { v.RuntimeOpaque = 96 })},
+		"a TPM who knows where":   {set("composite.same-machine", "not established", "why"), with(func(v *ear.Vector) { v.Configuration, v.RuntimeOpaque = 32, 32 })},
 		"does not apply":          {set("slot.counters", "not applicable", ""), all},
 		"what no claim speaks of": {set("input.file", "failed", ""), all},
 		"a TPM":                   {format("tpm"), with(func(v *ear.Vector) { v.RuntimeOpaque = 0 })},
@@ -141,11 +142,17 @@ func TestStatus(t *testing.T) {
 func TestRecordTime(t *testing.T) {
 	r := report(set("slot.tcb", "failed", ""))
 	r.Now.Status, r.Record = "not trusted", verifier.Verdict{Status: "trusted", Time: "2026-01-01T00:00:00Z"}
-	r.RecordChecks = report(nil).Checks
+	r.RecordChecks, r.Decides = report(nil).Checks, "record"
 	if a := appraisal(t, r); a.Vector.Hardware != 2 || a.Time != "2026-01-01T00:00:00Z" {
 		t.Errorf("%+v", a)
 	}
-	r.Trusted = false
+	// One at another time, which the policy lets decide, brings its checks with it.
+	at := *r
+	at.Decides, at.Hypothetical = "at", &verifier.Verdict{Status: "trusted", Time: "2026-02-01T00:00:00Z"}
+	if a := appraisal(t, &at); a.Vector.Hardware != 96 || a.Time != "2026-02-01T00:00:00Z" {
+		t.Errorf("%+v", a)
+	}
+	r.Trusted, r.Decides = false, "now"
 	if a := appraisal(t, r); a.Vector.Hardware != 96 || a.Status != ear.Contraindicated || a.Time != r.Now.Time {
 		t.Errorf("%+v", a)
 	}
