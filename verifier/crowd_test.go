@@ -11,6 +11,8 @@ import (
 	"github.com/sworn-run/sworn/attest"
 	"github.com/sworn-run/sworn/simulator/amd"
 	"github.com/sworn-run/sworn/simulator/intel"
+	"github.com/sworn-run/sworn/simulator/tsa"
+	"github.com/sworn-run/sworn/verifier"
 )
 
 // TestCrowdedOut: what the relying party knows by now is not pushed out of what is looked
@@ -100,5 +102,61 @@ func TestSignaturesUsedUp(t *testing.T) {
 		if r := verify(t, file, with); r.Trusted {
 			t.Errorf("%d certificates hide a revocation: %s", n, r.Headline)
 		}
+	}
+}
+
+// TestRevokedPlatformSince: that a vendor has revoked a platform counts for a record that was
+// stamped before, also when the vendor's word has run out by now, or the certificates have.
+func TestRevokedPlatformSince(t *testing.T) {
+	f := newTEEForger(t)
+	a := newTSA(t, f.at, tsa.Options{})
+	in := f.input(t, "tdx", nil)
+	var err error
+	in.Roots, err = verifier.NewTrustStore([]verifier.RootFile{
+		{Path: "intel-sgx/root.pem", Data: pemOf(f.vendor.Root())}, {Path: "tsa/a.pem", Data: pemOf(a.Root())},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := f.tdx(t, nil, nil)
+	file = stamp(t, file, a, order(t, file, f.at.Add(time.Hour)))
+	later := f.at.Add(2 * time.Hour).Truncate(time.Second)
+	document := func(kind, status string) []attest.Collateral {
+		i, q := f.intel.TCBInfo(intel.TEETDX, f.at), f.intel.Identity(intel.TEETDX, f.at)
+		i.Issue, i.Next, i.Levels[0].Status = later, later.AddDate(0, 1, 0), status
+		q.Issue, q.Next, q.Levels[0].Status = later, later.AddDate(0, 1, 0), status
+		b, err := f.vendor.SignTCBInfo(i)
+		if kind == attest.CollateralQEIdentity {
+			b, err = f.vendor.SignIdentity(q)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return []attest.Collateral{{Kind: kind, Data: b}}
+	}
+	for name, now := range map[string]time.Time{
+		"hours": f.at.Add(3 * time.Hour), "months": f.at.AddDate(0, 6, 0), "years": f.at.AddDate(9, 0, 0),
+	} {
+		in.Now, in.Collateral = now, nil
+		wantRecord(t, name, verify(t, file, in), "trusted")
+		for _, kind := range []string{attest.CollateralTCBInfo, attest.CollateralQEIdentity} {
+			in.Collateral = document(kind, intel.Revoked)
+			r := verify(t, file, in)
+			wantRecord(t, name+" and revoked in "+kind, r, "not trusted")
+			if got := recordCheck(r, "slot.tcb"); got != "failed" {
+				t.Errorf("%s: slot.tcb %s", name, got)
+			}
+			// To be out of date later is a change.
+			in.Collateral = document(kind, intel.OutOfDate)
+			wantRecord(t, name+" and out of date in "+kind, verify(t, file, in), "trusted")
+		}
+	}
+}
+
+// wantRecord wants a status of the verdict as of the record's time.
+func wantRecord(t *testing.T, name string, r *verifier.Report, status string) {
+	t.Helper()
+	if r.Record.Status != status {
+		t.Errorf("%s: %s", name, r.Record.Headline)
 	}
 }

@@ -33,7 +33,7 @@ func threatRows() []string {
 	for _, s := range []struct {
 		letter string
 		rows   int
-	}{{"C", 33}, {"F", 20}, {"S", 9}, {"X", 33}, {"L", 7}, {"W", 10}, {"E", 3}} {
+	}{{"C", 33}, {"F", 20}, {"S", 9}, {"X", 34}, {"L", 7}, {"W", 10}, {"E", 3}} {
 		for i := range s.rows {
 			n := strconv.Itoa(i + 1)
 			ids = append(ids, s.letter+strings.Repeat("0", 2-len(n))+n)

@@ -165,6 +165,7 @@ func (a *appraiser) appraise(anchors *attest.Anchors) *Appraisal {
 	a.copyOf(a.q.chain[2], a.q.chain[2])
 	out.Details = append(out.Details, documentDetails(info, qe)...)
 	a.judge(out, info, qe)
+	a.revokedSince(out, info, qe, signers)
 	return out
 }
 
@@ -232,6 +233,32 @@ func (a *appraiser) judge(out *Appraisal, info, qe *document) {
 	out.TCB.Finding = attest.Finding{Status: attest.Passed, Detail: text}
 	if o.merged == Revoked {
 		out.TCB.Finding = attest.Finding{Status: attest.Failed, Detail: "Intel has revoked the platform's TCB: " + text}
+	}
+}
+
+// revokedSince fails the TCB if a document that was issued after those that count has it
+// revoked, in force or not: Intel does not say since when the keys of a platform or an
+// enclave may be known to others, and takes no such word back when the document runs out.
+func (a *appraiser) revokedSince(out *Appraisal, info, qe *document, signers []*supplied) {
+	if info == nil || qe == nil || out.TCB.Status == Revoked {
+		return
+	}
+	for _, d := range slices.Concat(a.documents[attest.CollateralTCBInfo], a.documents[attest.CollateralQEIdentity]) {
+		i, q := info, qe
+		if d.qe == nil {
+			i = d
+		} else {
+			q = d
+		}
+		signed := func(s *supplied) bool { return verifyDigest(p256(s.Certificate), d.digest, d.signature) }
+		if !a.fits(d) || !i.issued.After(info.issued) && !q.issued.After(qe.issued) ||
+			judge(a.q, i.tcb, q.qe).merged != Revoked || !slices.ContainsFunc(signers, signed) {
+			continue
+		}
+		out.TCB.Status = Revoked
+		out.TCB.Finding = attest.Finding{Status: attest.Failed, Detail: fmt.Sprintf("Intel has revoked the platform's TCB since: %s of %s, evaluation data %d",
+			d.subject(), d.String(), d.evaluation)}
+		return
 	}
 }
 
