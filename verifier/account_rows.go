@@ -247,6 +247,9 @@ func (t *teller) signedBy() string {
 		if s.Comment != "" {
 			text += fmt.Sprintf(", saying %q", s.Comment)
 		}
+		if s.Records != "" {
+			text += ", over all " + s.Records + " records of the statement at once"
+		}
 		if !s.Valid {
 			text += " (WRONG: not over this record, or not by this key)"
 		}

@@ -5,11 +5,13 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/sworn-run/sworn/attest"
 	"github.com/sworn-run/sworn/cer"
+	"github.com/sworn-run/sworn/cer/signer"
 	"github.com/sworn-run/sworn/verifier"
 )
 
@@ -209,5 +211,32 @@ func TestBatchRefused(t *testing.T) {
 				t.Errorf("record %d in place %d: %v, %v", i, j, r.Headline, err)
 			}
 		}
+	}
+}
+
+// TestBatchSigned: a signature over one record of a batch is over all of them, and reports
+// say so.
+func TestBatchSigned(t *testing.T) {
+	f := newForger(t)
+	all := f.batch(t, 3, forgery{})
+	var item attest.Collateral
+	for i, file := range all {
+		c, err := cer.ParseCapsule(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			item = newPerson(t).sign(t, signer.RoleCountersigner, c)
+		}
+		addSignature(t, c, item)
+		r := verify(t, encodeCapsule(t, c), f.input(t, nil))
+		if !r.Trusted || len(r.Summary.Signatures) != 1 || !r.Summary.Signatures[0].Valid || r.Summary.Signatures[0].Records != "3" ||
+			!strings.Contains(reportText(t, r, false), "all 3 records") {
+			t.Errorf("record %d: %s, %+v", i, r.Headline, r.Summary.Signatures)
+		}
+	}
+	c := signedBy(t, signer.RoleCountersigner, newPerson(t))
+	if r := verify(t, encodeCapsule(t, c), goldenInput(t, "page")); len(r.Summary.Signatures) != 1 || r.Summary.Signatures[0].Records != "" {
+		t.Errorf("alone: %+v", r.Summary.Signatures)
 	}
 }

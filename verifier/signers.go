@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -55,6 +56,9 @@ type Signature struct {
 	Subject string `json:"subject,omitempty"`
 	// Issuer is the name of who certified it.
 	Issuer string `json:"issuer,omitempty"`
+	// Records is how many records it is over, in decimal, where the statement has several:
+	// all of them are signed at once, whichever of them the signer looked at.
+	Records string `json:"records,omitempty"`
 	// Attended tells that a FIDO authenticator verified its user.
 	Attended bool `json:"attended,omitempty"`
 	// Time and Comment are the signer's word.
@@ -116,7 +120,19 @@ func checkSignerSignature(a *appraisal) outcome {
 	if len(by) == 0 {
 		return passed("none is carried")
 	}
-	return passed(strings.Join(by, ", "))
+	line := strings.Join(by, ", ")
+	if n := a.recordsSigned(); n != "" {
+		line += ", over all " + n + " records of the statement"
+	}
+	return passed(line)
+}
+
+// recordsSigned is how many records a signature is over; empty for one.
+func (a *appraisal) recordsSigned() string {
+	if a.statement == nil || a.statement.RecordCount < 2 {
+		return ""
+	}
+	return strconv.FormatUint(a.statement.RecordCount, 10)
 }
 
 // askedSigner: the policy names signers.
@@ -251,6 +267,7 @@ func (a *appraisal) signatureList() []Signature {
 		x := Signature{
 			Role: s.Role, Kind: s.Kind, Algorithm: s.Algorithm, Key: s.Key.Describe(), Fingerprint: s.Key.Fingerprint(), SPKI: s.Key.SPKI(),
 			Attended: s.Attended, Comment: s.Comment, Valid: r.wrong[i] == nil,
+			Records: a.recordsSigned(),
 		}
 		if !s.Time.IsZero() {
 			x.Time = cer.FormatTime(s.Time)

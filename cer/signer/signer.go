@@ -10,9 +10,10 @@
 //
 // A [Claim]: the record's evidence digest E, the role in which it is signed, and if
 // the signer likes a time and a comment. E covers statement, launch key's signature
-// and evidence, and through the statement the record and its log, so that a
-// signature belongs to one record and can be moved to no other. The time is the
-// signer's word.
+// and evidence, and through the statement its records and its log, so that a
+// signature can be moved to no record of another statement. A statement over several
+// records (a batch) has one E: who signs it signs all of them. The time is the signer's
+// word.
 //
 // # The two formats
 //

@@ -161,6 +161,9 @@ func (a *app) countersigned(r *verifier.Report, item attest.Collateral) error {
 	if err != nil {
 		return err
 	}
+	if n := len(r.Summary.Signatures); n > 0 && r.Summary.Signatures[0].Records != "" {
+		_, _ = fmt.Fprintf(a.stderr, "note: all %s records of the statement have this evidence, and all of them are signed by it\n", r.Summary.Signatures[0].Records)
+	}
 	_, err = fmt.Fprintf(a.stdout, "%s %s %s signed evidence sha256:%s; %d signature(s) in all\n",
 		s.Role, s.Key.Describe(), s.Key.Fingerprint(), r.Summary.EvidenceDigest, len(r.Summary.Signatures))
 	return err

@@ -316,6 +316,7 @@ func (d *document) signatures() {
 			{"key (SHA-256 of it)", s.SPKI},
 			{"certificate says", s.Subject},
 			{"certificate is by", s.Issuer},
+			{"over records of the statement", s.Records},
 			{"user was verified", attended},
 			{"time, by their word", s.Time},
 			{"comment", s.Comment},

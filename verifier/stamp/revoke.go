@@ -167,7 +167,7 @@ func (v *verification) revocations(lists []list, chains [][]*x509.Certificate) [
 			}
 			r := revocation(e)
 			r.Subject, r.By, r.key, r.list = subject(c), subject(l.issuer), c.RawSubjectPublicKeyInfo, l.index
-			if r.Date.After(v.at) || r.Reason == reasonHold && !l.newest(lists) {
+			if r.Date.After(v.at) || r.Reason == reasonHold && !l.newest(lists, c) {
 				continue
 			}
 			out = append(out, r)
@@ -176,10 +176,12 @@ func (v *verification) revocations(lists []list, chains [][]*x509.Certificate) [
 	return out
 }
 
-// newest reports whether no list of the same issuer is of a later date.
-func (l *list) newest(lists []list) bool {
+// newest reports whether no list of the same issuer that covers c is of a later date: one
+// about other certificates does not say that a hold is over.
+func (l *list) newest(lists []list, c *x509.Certificate) bool {
 	return !slices.ContainsFunc(lists, func(o list) bool {
-		return bytes.Equal(o.RawIssuer, l.RawIssuer) && o.ThisUpdate.After(l.ThisUpdate)
+		return bytes.Equal(o.RawIssuer, l.RawIssuer) && o.ThisUpdate.After(l.ThisUpdate) && covers(&o, c) &&
+			bytes.Equal(o.issuer.RawSubjectPublicKeyInfo, l.issuer.RawSubjectPublicKeyInfo)
 	})
 }
 

@@ -166,6 +166,12 @@ func TestHold(t *testing.T) {
 	if got := tok.Verify(trusting(a.Root()), [][]byte{released, held}, now); got.Status != attest.Passed {
 		t.Errorf("released: %v %q", got.Status, got.Detail)
 	}
+	// A later list about authorities alone says nothing of the signer.
+	forCAs := pkix.Extension{Id: asn1.ObjectIdentifier{2, 5, 29, 28}, Critical: true, Value: []byte{0x30, 3, 0x82, 1, 0xff}}
+	above := list(t, a, tsa.List{ThisUpdate: now.Add(-time.Hour), Extensions: []pkix.Extension{forCAs}})
+	if got := tok.Verify(trusting(a.Root()), [][]byte{above, held}, now); got.Reason != stamp.ReasonRevoked {
+		t.Errorf("held, with a list of authorities: %v %q", got.Status, got.Detail)
+	}
 }
 
 // TestRevocationFinding says for which certificates there is a word that counts, and by
