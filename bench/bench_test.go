@@ -74,7 +74,7 @@ func TestInterleave(t *testing.T) {
 // TestParts wants all parts, one of them, or a refusal.
 func TestParts(t *testing.T) {
 	var b bench
-	for name, want := range map[string]int{"": 6, "launch": 1, "verify": 1, "tee": 1, "hash": 1, "nexart": 1, "wasm": 1, "hsah": 0} {
+	for name, want := range map[string]int{"": 8, "launch": 1, "verify": 1, "bulk": 1, "page": 1, "tee": 1, "hash": 1, "nexart": 1, "wasm": 1, "hsah": 0} {
 		if got, err := b.parts(name); len(got) != want || (err != nil) != (want == 0) {
 			t.Errorf("%q: %d parts, %v", name, len(got), err)
 		}
