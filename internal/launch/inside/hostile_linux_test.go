@@ -33,7 +33,7 @@ func spec(t *testing.T, module []byte, engine string) inside.Spec {
 	return inside.Spec{
 		Files:   []jail.File{{ID: 7, Source: file, Target: "/wasm/m.wasm"}, {ID: 8, Source: data, Target: "/model/x"}},
 		Command: wasm.Command{Module: "/wasm/m.wasm", Engine: engine, Pages: 100, Roots: []string{"/model"}},
-		Args:    []string{"m.wasm"}, Timeout: time.Minute,
+		Args:    []string{"m.wasm"}, Timeout: 10 * time.Minute,
 	}
 }
 
@@ -145,7 +145,7 @@ func TestLimitCompiling(t *testing.T) {
 // A module that calls itself for ever, with as many variables as it can have, or that
 // nests deeply, is trapped or refused; the launcher goes on.
 func TestDepth(t *testing.T) {
-	const deep = 1 << 14
+	const deep = 1 << 13
 	nested := slices.Concat(bytes.Repeat([]byte{0x02, 0x40}, deep), bytes.Repeat([]byte{0x0b}, deep))
 	operands := slices.Concat(bytes.Repeat([]byte{0x41, 1}, 2000), []byte{0x10, 0}, bytes.Repeat([]byte{0x1a}, 2000))
 	table := []byte{0x70, 0, 1}
