@@ -118,7 +118,7 @@ func (p *page) tag(e element, attributes []attribute) {
 func (p *page) text(s string) {
 	if len(s) > textLimit {
 		n := textLimit
-		for !utf8.RuneStart(s[n]) {
+		for n > 0 && !utf8.RuneStart(s[n]) {
 			n--
 		}
 		defer p.plain(fmt.Sprintf("… (%d bytes in all)", len(s)))

@@ -127,7 +127,7 @@ func hostile() []string {
 		`<script>alert(1)</script>`, `</title><img src=x onerror=alert(1)>`, `"><svg onload=alert(1)>`, `' onclick='x`, `]]><b>`, `--!><b>`, `<!--`, `&lt;b&gt;`, `&#x3c;b`,
 		`</style><style>*{}`, `javascript:alert(1)`, "\x00\x01\x1b[2J\x7f\u0085\u009b31m", "a\u202egnp.exe\u2066x\u2069\u200f\u061c", "\u2028\u2029\r\n", "\ufeff\u200b\U000e0041\u3164\ufe0f",
 		"\xff\xfe\xc0\xaf", "\ufffd\uffff\U0010ffff", "\u05d0\u05d1 12 \u05d2", "a" + strings.Repeat("\u0301", 60), strings.Repeat("\u05d0\u0301 ", 3000), strings.Repeat("<&\"'>", 4000),
-		strings.Repeat("x", 70000), "${x}{{.}}`", "\t\v\f", "\u00a0\u2003 ",
+		strings.Repeat("x", 70000), strings.Repeat("\x80", 5000), "${x}{{.}}`", "\t\v\f", "\u00a0\u2003 ",
 	}
 }
 
