@@ -84,10 +84,18 @@ func (v *verification) chains() ([][]*x509.Certificate, *Error) {
 	if !known {
 		return nil, fault(ReasonNoRoots, "no root of role %s is trusted", Role)
 	}
+	names, more := map[string]bool{}, 0
 	for _, c := range v.certs {
 		if usable(c) && strong(c.SignatureAlgorithm) {
 			issuers.AddCert(c)
+			if names[string(c.RawSubject)] {
+				more++
+			}
+			names[string(c.RawSubject)] = true
 		}
+	}
+	if more > maxSameName {
+		return nil, fault(ReasonUntrusted, "%d certificates of authorities in the token have a name that another has, limit %d", more, maxSameName)
 	}
 	if !strong(v.signer.SignatureAlgorithm) {
 		return nil, fault(ReasonAlgorithm, "the certificate of %s is signed with %v", subject(v.signer), v.signer.SignatureAlgorithm)
@@ -103,6 +111,11 @@ func (v *verification) chains() ([][]*x509.Certificate, *Error) {
 	}
 	return chains, nil
 }
+
+// maxSameName is how many certificates of authorities in a token may have the name of another
+// one there. Each is tried for each that names it, and each way from one to the next is
+// gone; genuine tokens have none, or one where an authority changes its key.
+const maxSameName = 2
 
 // strong reports whether a certificate's signature is by an algorithm that is accepted.
 func strong(a x509.SignatureAlgorithm) bool {

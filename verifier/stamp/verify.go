@@ -280,10 +280,12 @@ func (s *signerInfo) checkProtection() *Error {
 	return nil
 }
 
-// The sizes of RSA keys in bits: less can be forged, and more keeps a verifier busy.
+// The sizes of RSA keys in bits: less can be forged, and more keeps a verifier busy. So do
+// larger exponents, which nobody has.
 const (
-	minRSABits = 2048
-	maxRSABits = 8192
+	minRSABits     = 2048
+	maxRSABits     = 8192
+	maxRSAExponent = 65537
 )
 
 // badKey says why no signature by the key of c counts; empty if it may.
@@ -292,6 +294,9 @@ func badKey(c *x509.Certificate) string {
 	case *rsa.PublicKey:
 		if n := k.N.BitLen(); n < minRSABits || n > maxRSABits {
 			return fmt.Sprintf("has an RSA key of %d bits, want %d to %d", n, minRSABits, maxRSABits)
+		}
+		if k.E > maxRSAExponent {
+			return fmt.Sprintf("has an RSA key with exponent %d, limit %d", k.E, maxRSAExponent)
 		}
 	case *ecdsa.PublicKey:
 		if k.Curve != elliptic.P256() && k.Curve != elliptic.P384() && k.Curve != elliptic.P521() {
