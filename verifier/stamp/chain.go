@@ -85,7 +85,10 @@ func (v *verification) chains() ([][]*x509.Certificate, *Error) {
 		return nil, fault(ReasonNoRoots, "no root of role %s is trusted", Role)
 	}
 	names, more := map[string]bool{}, 0
-	for _, c := range v.certs {
+	for i, c := range v.certs {
+		if slices.ContainsFunc(v.certs[:i], c.Equal) {
+			continue
+		}
 		if usable(c) && strong(c.SignatureAlgorithm) {
 			issuers.AddCert(c)
 			if names[string(c.RawSubject)] {
@@ -112,8 +115,8 @@ func (v *verification) chains() ([][]*x509.Certificate, *Error) {
 	return chains, nil
 }
 
-// maxSameName is how many certificates of authorities in a token may have the name of another
-// one there. Each is tried for each that names it, and each way from one to the next is
+// maxSameName is how many certificates of authorities in a token, each counted once, may have
+// the name of another one there. Each is tried for each that names it, and each way from one to the next is
 // gone; genuine tokens have none, or one where an authority changes its key.
 const maxSameName = 2
 
