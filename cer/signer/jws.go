@@ -200,8 +200,10 @@ func parseChain(x5c []string) ([]*x509.Certificate, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%w: certificate %d: %w", ErrForm, i, err)
 		}
-		if k, ok := c.PublicKey.(*rsa.PublicKey); ok && k.N.BitLen() > maxRSABits {
-			return nil, fmt.Errorf("%w: certificate %d has an RSA key of %d bits, limit %d", ErrForm, i, k.N.BitLen(), maxRSABits)
+		// A short one can be factored by whoever wants a certificate, and a long one takes time.
+		if k, ok := c.PublicKey.(*rsa.PublicKey); ok && (k.N.BitLen() < minRSABits || k.N.BitLen() > maxRSABits || k.E > rsaExponent) {
+			return nil, fmt.Errorf("%w: certificate %d has an RSA key of %d bits with exponent %d, want %d to %d bits and at most %d",
+				ErrForm, i, k.N.BitLen(), k.E, minRSABits, maxRSABits, rsaExponent)
 		}
 		if slices.ContainsFunc(chain, c.Equal) {
 			return nil, fmt.Errorf("%w: certificate %d stands twice", ErrForm, i)

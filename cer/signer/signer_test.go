@@ -481,6 +481,17 @@ func TestChain(t *testing.T) {
 		}
 		return parse(t, item)
 	}
+	weak, err := rsa.GenerateKey(rand.Reader, 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	below := certificate(t, weak.Public(), ca, caKey, func(c *x509.Certificate) {
+		c.Subject.CommonName, c.IsCA, c.KeyUsage = "Weak", true, x509.KeyUsageCertSign
+	})
+	leaf := certificate(t, key.Public(), below, weak, nil)
+	if _, err := signer.SignX509(rand.Reader, claim(signer.RoleOperator), key, []*x509.Certificate{leaf, below}); !errors.Is(err, signer.ErrForm) {
+		t.Errorf("below a weak key: %v", err)
+	}
 	usage := func(u ...x509.ExtKeyUsage) func(*x509.Certificate) {
 		return func(c *x509.Certificate) { c.ExtKeyUsage = u }
 	}
