@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -324,10 +325,28 @@ func ledgerProblems(d *ledger.Document) []string {
 		if len(e.Match.Formats) == 0 {
 			of = all
 		}
-		out = append(out, namelessProblems(e, of)...)
+		out = append(append(out, namelessProblems(e, of)...), productProblems(e)...)
 		m := &e.Match
 		if m.Roots == nil && m.Keys == nil && m.KeyIDs == nil && m.Devices == nil && m.Measurements == nil && m.Weaknesses == nil {
 			out = append(out, e.ID+": names no key, so that it is about simulated hardware too")
+		}
+	}
+	return out
+}
+
+// productProblems lists the names of products that no evidence has: neither one of AMD's,
+// which begin with a capital, nor an FMSPC of Intel's, 12 capital hexadecimal digits.
+func productProblems(e *ledger.Entry) []string {
+	var out []string
+	for _, p := range e.Match.Products {
+		known := len(p) == 12 && strings.Trim(p, "0123456789ABCDEF?") == ""
+		for _, folder := range verifier.RootFolders() {
+			name, amd := strings.CutPrefix(folder, "amd-ark/")
+			same, err := path.Match(p, name)
+			known = known || amd && err == nil && same && !strings.ContainsAny(p, `*[\`)
+		}
+		if !known {
+			out = append(out, fmt.Sprintf("%s: no product that this version knows is called %q; capitals count", e.ID, p))
 		}
 	}
 	return out

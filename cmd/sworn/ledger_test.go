@@ -2,6 +2,7 @@ package main
 
 import (
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -40,6 +41,20 @@ func TestBuiltinLedgerProblems(t *testing.T) {
 	for _, p := range ledgerProblems(&d) {
 		if !strings.HasPrefix(p, "TPM-FAIL-") && !strings.HasPrefix(p, "FAULTPM: names no key") {
 			t.Error(p)
+		}
+	}
+}
+
+// TestProductProblems: a product in other capitals, or that nobody makes, is told.
+func TestProductProblems(t *testing.T) {
+	e := ledger.Entry{ID: "E", Match: ledger.Selector{Products: []string{"Milan", "M?lan", "?0806F??????", "milan", "MILAN", "Rome2", "?0806f??????", "0806F", "*"}}}
+	got := productProblems(&e)
+	if len(got) != 6 {
+		t.Errorf("%q", got)
+	}
+	for i, p := range e.Match.Products[3:] {
+		if i < len(got) && !strings.Contains(got[i], strconv.Quote(p)) {
+			t.Errorf("%q is not about %q", got[i], p)
 		}
 	}
 }
