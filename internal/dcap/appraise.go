@@ -108,6 +108,9 @@ func (a *appraiser) sort(items []attest.Collateral) {
 				a.lists = append(a.lists, list{l, i})
 			}
 		case attest.CollateralTCBInfo, attest.CollateralQEIdentity:
+			if a.crowded[c.Kind] {
+				continue
+			}
 			d, err := parseDocument(c, i)
 			if err != nil {
 				a.unread[c.Kind] = err
